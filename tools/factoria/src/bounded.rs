@@ -15,13 +15,23 @@ pub(crate) const DOCUMENT_BYTES: u64 = 1 << 20;
 pub(crate) fn bytes(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     // Before it is opened: opening a pipe would wait for ever.
     regular(path)?;
-    let mut bytes = Vec::new();
-    File::open(path)?.take(most + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > most {
-        return Err(io::Error::new(
+    let file = File::open(path)?;
+    let too_long = || {
+        io::Error::new(
             io::ErrorKind::FileTooLarge,
             format!("it is longer than {most} bytes"),
-        ));
+        )
+    };
+    let length = file.metadata()?.len();
+    if length > most {
+        return Err(too_long());
+    }
+    // One more than expected: the read that finds the end then needs no larger buffer.
+    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0) + 1);
+    // It may grow meanwhile.
+    file.take(most + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most {
+        return Err(too_long());
     }
     Ok(bytes)
 }

@@ -42,7 +42,7 @@ impl Connection {
         stream.set_nodelay(true)?;
         let (sender, connection) = handshake(TokioIo::new(stream)).await?;
         // It ends with the sender, whose requests are told every error.
-        tokio::spawn(async move { connection.await });
+        tokio::spawn(connection);
         let host = address.to_string();
         Ok(Self { sender, host })
     }

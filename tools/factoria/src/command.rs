@@ -122,10 +122,14 @@ pub struct ContextArgs {
 
 /// Arguments of `load`.
 #[derive(Clone, Debug, Args)]
-#[group(id = "target", required = true, multiple = false, args = ["root", "address"])]
 pub struct LoadArgs {
     /// The folder of the running system
-    #[arg(long, value_name = "DIR")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        required_unless_present = "address",
+        conflicts_with = "address"
+    )]
     pub root: Option<PathBuf>,
     /// Where the running system listens
     #[arg(long, value_name = "ADDRESS:PORT")]

@@ -69,10 +69,10 @@ pub const FOLDERS: [Folder; 12] = [
     },
     folder("education", 120),
     // The optimiser is configured for the documents, and makes the cache from both.
-    folder("context", 230),
+    folder("context", 220),
     folder("performance", 50),
-    folder("cache", 110),
-    folder("quality", 70),
+    folder("cache", 130),
+    folder("quality", 60),
     folder("intelligence", 90),
     Folder {
         growing: &["metrics.log"],

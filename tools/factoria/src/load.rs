@@ -95,7 +95,9 @@ pub async fn load(options: LoadOptions) -> Result<Loaded, FactoriaError> {
         at: at.clone(),
         why: error.to_string(),
     };
-    let idle = Arc::new(Mutex::new(vec![Connection::open(address).await.map_err(unserved)?]));
+    let idle = Arc::new(Mutex::new(vec![
+        Connection::open(address).await.map_err(unserved)?,
+    ]));
     let targets: Arc<[String]> = mix(1).iter().map(target_of).collect();
     let count = ((rate * duration.as_secs_f64()).ceil() as u64).max(1);
     let turns = Arc::new(Semaphore::new(UNDER_WAY));
@@ -151,7 +153,10 @@ pub(crate) fn target_of(request: &Request) -> String {
         subject,
         profile,
     } = request;
-    format!("/context?type={content_type}&subject={subject}&profile={}", profile.name())
+    format!(
+        "/context?type={content_type}&subject={subject}&profile={}",
+        profile.name()
+    )
 }
 
 /// Asks over a connection that is idle, or over a new one.

@@ -53,9 +53,7 @@ use tokens::SEPARATOR_TOKENS;
 pub use tokens::{Tokenizer, VOCABULARY};
 
 /// How demanding a task is.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, ValueEnum, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Profile {
     /// The task's own document and its subject.
@@ -221,9 +219,11 @@ impl Optimiser {
         };
         let budgets = &profile.budgets;
         let order = self.layers(budgets);
+        let imports = settings.import_resolution.as_ref();
+        let everything = Limits::EVERYTHING;
         let limits = Limits {
-            depth: settings.import_resolution.as_ref().map_or(0, |found| found.depth),
-            documents: settings.import_resolution.as_ref().map_or(1, |found| found.documents),
+            depth: imports.map_or(0, |imports| imports.depth.min(everything.depth)),
+            documents: imports.map_or(1, |imports| imports.documents.min(everything.documents)),
             layers: Some(&order),
         };
         let Closure { documents, missing } = closure(&self.root.join("context"), &document, limits);
@@ -256,7 +256,9 @@ impl Optimiser {
         }
         let separators = kept.len().saturating_sub(1) as u64 * SEPARATOR_TOKENS;
         // A forged entry may hold any number.
-        context.tokens = kept.iter().fold(separators, |sum, passage| sum.saturating_add(passage.tokens));
+        context.tokens = kept
+            .iter()
+            .fold(separators, |sum, passage| sum.saturating_add(passage.tokens));
         let texts: Vec<&str> = kept.iter().map(|passage| passage.text.as_str()).collect();
         context.text = texts.join(SEPARATOR);
         context.document = document;

@@ -26,7 +26,7 @@ const GROUPS: [&str; 4] = ["delivery", "study", "reading", "practice"];
 const UNIT_BYTES: u64 = 60_000;
 const MOST_UNIT_BYTES: u64 = 64_000;
 /// Units of a subject at most; a larger system has a larger library. It bounds the number of files.
-const MOST_UNITS: u64 = 32;
+const MOST_UNITS: u64 = 16;
 /// A library volume, in bytes: half of what a document may have.
 const VOLUME_BYTES: u64 = crate::context::DOCUMENT_BYTES / 2;
 /// Documents of a unit, and what each costs in the manifest.
@@ -35,8 +35,8 @@ const LISTED_BYTES: u64 = 150;
 /// What prompts, overview and link take.
 const FIXED_BYTES: u64 = 9_000;
 /// Shares of one context's bytes, in per cent: the documents of its layers, and the repeated parts in each.
-const L1: u64 = 35;
-const L2: u64 = 35;
+const L1: u64 = 31;
+const L2: u64 = 39;
 const L3: u64 = 18;
 const DEFINITIONS: u64 = 12;
 const NOTICE: u64 = 4;
@@ -111,7 +111,10 @@ fn unit(writer: &mut Writer, plan: &Plan, subject: &str, unit: &str) -> Result<(
     let folder = format!("{subject}/{unit}");
     let topic = topic(seed, subject, unit);
     let facts = facts::of_unit(seed, subject, unit).0;
-    let notice = notice(&mut writer.prose(&format!("notice of {subject}")), plan.part(NOTICE));
+    let notice = notice(
+        &mut writer.prose(&format!("notice of {subject}")),
+        plan.part(NOTICE),
+    );
     let definitions = definitions(
         &mut writer.prose(&format!("definitions of {folder}")),
         &topic,
@@ -127,7 +130,9 @@ fn unit(writer: &mut Writer, plan: &Plan, subject: &str, unit: &str) -> Result<(
     let path = format!("L3/{folder}/definitions.md");
     let title = format!("# Terms: {topic}");
     let mut document = Draft::new(&[], &title);
-    definitions.iter().for_each(|definition| document.passage(definition));
+    definitions
+        .iter()
+        .for_each(|definition| document.passage(definition));
     writer.file(&path, 0o644, &document.out)?;
     for (number, group) in GROUPS.iter().enumerate() {
         let kinds = &CONTENT_TYPES[2 * number..2 * number + 2];

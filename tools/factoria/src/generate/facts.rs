@@ -40,7 +40,11 @@ pub(super) fn of_unit(seed: u64, subject: &str, unit: &str) -> Facts {
         let (first, second) = (word(), word());
         let figure = prose.rng().below(10_000);
         let unit = prose.rng().pick(&UNITS);
-        format!("The {first} {second} of {topic} is {}.{} {unit}.", figure / 10, figure % 10)
+        format!(
+            "The {first} {second} of {topic} is {}.{} {unit}.",
+            figure / 10,
+            figure % 10
+        )
     };
     let mut of_type = || -> BTreeMap<Profile, Vec<String>> {
         let of_profile = |profile| (profile, (0..FACTS).map(|_| fact()).collect());

@@ -23,9 +23,9 @@ use crate::optimise::{Optimiser, Profile, Request, VOCABULARY};
 /// They add up to less than 60, so a context keeps less than that share of its tokens. The reference layer is small
 /// once what L1 and L2 have is dropped from it.
 const BUDGETS: [(Profile, &[u64]); 3] = [
-    (Profile::Simple, &[31, 26]),
-    (Profile::Moderate, &[28, 26, 6]),
-    (Profile::Complex, &[27, 24, 12]),
+    (Profile::Simple, &[28, 30]),
+    (Profile::Moderate, &[26, 29, 6]),
+    (Profile::Complex, &[25, 27, 12]),
 ];
 /// Requests in the traces that are answered for them; more lines are those again, as users ask again.
 const TRACED: usize = 24;
@@ -45,7 +45,14 @@ pub(super) fn write(writer: &mut Writer, root: &Path, plan: &Plan) -> Result<(),
         ALGORITHMS.map(|name| format!("algorithms/{name}.json"));
     let order = LAYERS.map(str::to_owned).into();
     json(writer, &layers, &LayerSelection { order })?;
-    json(writer, &imports, &ImportResolution { depth: 2, documents: 12 })?;
+    json(
+        writer,
+        &imports,
+        &ImportResolution {
+            depth: 2,
+            documents: 12,
+        },
+    )?;
     json(
         writer,
         &cache,
@@ -68,7 +75,14 @@ pub(super) fn write(writer: &mut Writer, root: &Path, plan: &Plan) -> Result<(),
             definition_prefix: "Definition.".to_owned(),
         },
     )?;
-    json(writer, &budget, &TokenBudget { usable_share: 1.0, passed_over_at_most: 8 })?;
+    json(
+        writer,
+        &budget,
+        &TokenBudget {
+            usable_share: 1.0,
+            passed_over_at_most: 8,
+        },
+    )?;
     let tokens = context_tokens(root)?;
     for (profile, percent) in BUDGETS {
         let budgets = LAYERS.iter().zip(percent);
@@ -103,7 +117,7 @@ fn context_tokens(root: &Path) -> Result<u64, FactoriaError> {
     Ok(tokens / SUBJECTS.len() as u64)
 }
 
-/// Writes what users asked for and what they got: `at,type,subject,profile,documents,tokens`.
+/// Writes what users asked for and what they got: `at,session,type,subject,profile,documents,tokens`.
 fn traces(writer: &mut Writer, root: &Path) -> Result<(), FactoriaError> {
     let optimiser = Optimiser::open(root)?;
     let mut answered = Vec::new();
@@ -127,12 +141,22 @@ fn traces(writer: &mut Writer, root: &Path) -> Result<(), FactoriaError> {
     let mut seconds = 0;
     let share = writer.left().saturating_sub(1_000);
     for number in 1..=4 {
-        writer.stream(&format!("traces/requests-{number}.csv"), 0o644, share / 4, |out| {
-            seconds += rng.below(20);
-            let session = rng.below(1 << 32);
-            // Writing to memory does not fail.
-            let _ = writeln!(out, "{},{session:08x},{}", fill::at(seconds), rng.pick(&answered));
-        })?;
+        writer.stream(
+            &format!("traces/requests-{number}.csv"),
+            0o644,
+            share / 4,
+            |out| {
+                seconds += rng.below(20);
+                // Writing to memory does not fail.
+                let _ = writeln!(
+                    out,
+                    "{},{:016x},{}",
+                    fill::at(seconds),
+                    rng.bits(),
+                    rng.pick(&answered)
+                );
+            },
+        )?;
     }
     Ok(())
 }

@@ -24,7 +24,10 @@ impl Facts {
     /// Reads the facts of a request's unit; `None` where they are missing or malformed.
     pub fn read(root: &Path, request: &Request) -> Option<Self> {
         request.document().ok()?;
-        let (subject, unit) = request.subject.split_once('/').unwrap_or((&request.subject, FIRST_UNIT));
+        let (subject, unit) = request
+            .subject
+            .split_once('/')
+            .unwrap_or((&request.subject, FIRST_UNIT));
         bounded::json(&root.join("quality").join(path(subject, unit)))
     }
 

@@ -3,47 +3,39 @@
 use super::{Profile, Request};
 use crate::frameworks::{CONTENT_TYPES, SUBJECTS};
 
-/// Requests of the mix: each content type with each profile, twice.
-const REQUESTS: usize = 48;
-
-/// Returns the mix: 48 requests, 16 of each profile, 6 of each content type and of each subject, spread over the
-/// first `units` units of the subjects.
+/// Returns the mix: 192 requests, each content type with each subject and each profile. In a system whose subjects
+/// have several `units`, the requests are spread over them.
 pub fn mix(units: u64) -> Vec<Request> {
+    let (types, subjects) = (CONTENT_TYPES.len(), SUBJECTS.len());
     let request = |number: usize| {
-        let round = number / CONTENT_TYPES.len();
-        let subject = SUBJECTS[(number * 3 + round) % SUBJECTS.len()];
-        let unit = 1 + (number as u64 * 7) % units.max(1);
+        let unit = 1 + (number + number / types) as u64 % units.max(1);
         Request {
-            content_type: CONTENT_TYPES[number % CONTENT_TYPES.len()].to_owned(),
-            subject: format!("{subject}/{unit:04}"),
-            profile: Profile::ALL[round % Profile::ALL.len()],
+            content_type: CONTENT_TYPES[number % types].to_owned(),
+            subject: format!("{}/{unit:04}", SUBJECTS[number / types % subjects]),
+            profile: Profile::ALL[number / types / subjects],
         }
     };
-    (0..REQUESTS).map(request).collect()
+    (0..types * subjects * Profile::ALL.len()).map(request).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
+    use std::collections::BTreeSet;
 
     use super::*;
 
     #[test]
-    fn the_mix_has_every_type_with_every_profile_and_every_subject_evenly() {
-        let mix = mix(3);
-        let pairs: BTreeSet<_> = mix
-            .iter()
-            .map(|request| (request.content_type.as_str(), request.profile))
-            .collect();
-        assert_eq!((mix.len(), pairs.len()), (48, 24));
-        let mut subjects = BTreeMap::new();
+    fn the_mix_has_every_type_with_every_subject_and_profile_and_reaches_every_unit() {
+        let mix = mix(20);
+        let mut tasks = BTreeSet::new();
         let mut units = BTreeSet::new();
         for request in &mix {
             let (subject, unit) = request.subject.split_once('/').unwrap();
-            *subjects.entry(subject).or_insert(0) += 1;
-            units.insert(unit);
+            tasks.insert((request.content_type.as_str(), subject, request.profile));
+            units.insert(unit.parse::<u64>().unwrap());
+            assert!(request.document().is_ok());
         }
-        assert_eq!(subjects.into_values().collect::<Vec<_>>(), [6; 8]);
-        assert_eq!(units.into_iter().collect::<Vec<_>>(), ["0001", "0002", "0003"]);
+        assert_eq!((mix.len(), tasks.len()), (192, 192));
+        assert!(units.into_iter().eq(1..=20));
     }
 }

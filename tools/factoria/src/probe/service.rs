@@ -61,7 +61,9 @@ pub(super) fn measure(root: &Path, program: &Path) -> Result<BTreeMap<String, f6
     service.stop();
     let (answers, first_ms) = asked;
     let share = answers.len() as f64 / mix.len() as f64;
-    let tokens = answers.iter().fold(0_u64, |sum, context| sum.saturating_add(context.tokens));
+    let tokens = answers
+        .iter()
+        .fold(0_u64, |sum, context| sum.saturating_add(context.tokens));
     measures.insert("service_answers".to_owned(), share);
     measures.insert("service_tokens".to_owned(), tokens as f64);
     if let Some(first_ms) = first_ms {
@@ -83,7 +85,9 @@ async fn ask(address: SocketAddr, mix: &[Request], mut answered: impl FnMut(&Con
         let Ok(context) = serde_json::from_slice::<Context>(&body) else {
             continue;
         };
-        let asked = request.document().is_ok_and(|document| document == context.document);
+        let asked = request
+            .document()
+            .is_ok_and(|document| document == context.document);
         if asked && context.tokens > 0 && !context.text.is_empty() && context.missing.is_empty() {
             answered(&context);
             right.push(context);
@@ -101,7 +105,14 @@ struct Service {
 impl Service {
     fn start(root: &Path, program: &Path) -> Option<(Self, SocketAddr)> {
         let mut child = Command::new(program)
-            .args(["--json", "factoria", "serve", "--read-only", "--until-eof", "--root"])
+            .args([
+                "--json",
+                "factoria",
+                "serve",
+                "--read-only",
+                "--until-eof",
+                "--root",
+            ])
             .arg(root)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -204,7 +204,10 @@ fn answer(loaded: Loaded) -> Response {
     };
     if missing.starts_with(&context.document) {
         let advice = "the first unit of each subject is 0001";
-        return refused(StatusCode::NOT_FOUND, format!("there is no document {missing}; {advice}"));
+        return refused(
+            StatusCode::NOT_FOUND,
+            format!("there is no document {missing}; {advice}"),
+        );
     }
     let advice = "recover the component that holds context/";
     refused(
@@ -214,10 +217,7 @@ fn answer(loaded: Loaded) -> Response {
 }
 
 async fn unknown() -> Response {
-    refused(
-        StatusCode::NOT_FOUND,
-        format!("ask for /health or {EXAMPLE}"),
-    )
+    refused(StatusCode::NOT_FOUND, format!("ask for /health or {EXAMPLE}"))
 }
 
 fn refused(status: StatusCode, error: String) -> Response {

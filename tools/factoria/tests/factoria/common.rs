@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use rekindle_factoria::{GenerateOptions, Generated, ProbeKind, generate, probe};
+use rekindle_factoria::{GenerateOptions, Generated, ProbeKind, generate, probe_with};
 use tempfile::TempDir;
 
 /// Makes a system below a temporary folder, which must be kept as long as the system is needed.
@@ -21,9 +21,34 @@ pub(crate) fn system(seed: u64, size_bytes: u64) -> (TempDir, PathBuf, Generated
     (folder, root, generated)
 }
 
+/// The program that probes start.
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_factoria");
+
 /// Measures the whole system.
 pub(crate) fn measure(kind: ProbeKind, root: &Path) -> BTreeMap<String, f64> {
-    probe(kind, root, None).unwrap()
+    probe_with(kind, root, None, Path::new(PROGRAM)).unwrap()
+}
+
+/// Copies some folders of a system, as a restore puts them down, and returns the root of the copy.
+pub(crate) fn copy(root: &Path, folders: &[&str]) -> (TempDir, PathBuf) {
+    let kept = tempfile::tempdir().unwrap();
+    let to = kept.path().join("data");
+    fs::create_dir(&to).unwrap();
+    fs::copy(root.join(".factoria"), to.join(".factoria")).unwrap();
+    for folder in folders {
+        for entry in walkdir::WalkDir::new(root.join(folder)) {
+            let entry = entry.unwrap();
+            let target = to.join(entry.path().strip_prefix(root).unwrap());
+            if entry.file_type().is_dir() {
+                fs::create_dir(&target).unwrap();
+            } else if entry.file_type().is_file() {
+                fs::copy(entry.path(), &target).unwrap();
+            } else {
+                std::os::unix::fs::symlink(fs::read_link(entry.path()).unwrap(), &target).unwrap();
+            }
+        }
+    }
+    (kept, to)
 }
 
 /// Describes every entry below `root`, the root included: type, mode, modification time, content.

@@ -87,6 +87,8 @@ fn measuring_leaves_the_tree_as_it_was() {
         ProbeKind::Security,
         ProbeKind::Education,
         ProbeKind::Content,
+        ProbeKind::Performance,
+        ProbeKind::Service,
         ProbeKind::Files,
     ] {
         measure(kind, &root);
@@ -279,6 +281,8 @@ fn a_root_that_cannot_be_read_is_an_error_and_an_empty_one_measures_nothing_whol
         ProbeKind::Security,
         ProbeKind::Education,
         ProbeKind::Content,
+        ProbeKind::Performance,
+        ProbeKind::Service,
         ProbeKind::Files,
     ] {
         let measured = measure(kind, folder.path());
@@ -286,7 +290,14 @@ fn a_root_that_cannot_be_read_is_an_error_and_an_empty_one_measures_nothing_whol
             .iter()
             .filter(|(name, value)| {
                 **value != 0.0
-                    && !["checks_made", "references", "references_broken"].contains(&name.as_str())
+                    && ![
+                        "checks_made",
+                        "references",
+                        "references_broken",
+                        "requests",
+                        "service_requests",
+                    ]
+                    .contains(&name.as_str())
                     && !name.starts_with("entries_")
             })
             .collect();
