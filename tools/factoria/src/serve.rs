@@ -12,6 +12,9 @@
 //! a system that was killed the stamps have no gap over all stores, and in a copy of it none within each store.
 //! The counter goes on from the newest stamp found on disk.
 //!
+//! A system can also be started to answer only: it then writes nothing below its root, and takes no lock. A probe does
+//! that on restored data.
+//!
 //! A store that is deleted or replaced under the running system is written no more, and `/health` says so: a
 //! recovery must not find new lines in what it is putting down. The system is started again when its data is back.
 

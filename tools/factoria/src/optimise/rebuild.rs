@@ -20,6 +20,7 @@ use super::settings::{ResultCache, Settings};
 use super::tokens::Tokenizer;
 use crate::bounded;
 use crate::context::{Document, document};
+use crate::damage::check_marker;
 use crate::error::FactoriaError;
 use crate::layout::MANIFEST;
 use crate::manifest::{self, Manifest, octal};
@@ -53,8 +54,9 @@ pub struct Rebuilt {
 /// Rebuilds the cache of the system at `root`.
 ///
 /// # Errors
-/// [`FactoriaError::CacheNotConfigured`], and errors of writing below `cache/`.
+/// [`FactoriaError::NotFactoria`], [`FactoriaError::CacheNotConfigured`], and errors of writing below `cache/`.
 pub fn rebuild(root: &Path) -> Result<Rebuilt, FactoriaError> {
+    check_marker(root)?;
     let settings = Settings::read(root);
     let cache = settings
         .result_cache
@@ -65,7 +67,10 @@ pub fn rebuild(root: &Path) -> Result<Rebuilt, FactoriaError> {
     let tokenizer = Tokenizer::load()?;
     let base = root.join("cache");
     let pending = base.join(PENDING);
-    folder(&base, FOLDER_MODE)?;
+    // A link to a faster disk stays.
+    if !base.is_dir() {
+        folder(&base, FOLDER_MODE)?;
+    }
     folder(&base.join("entries"), FOLDER_MODE)?;
     folder(&pending, PENDING_MODE)?;
     let mut rebuilt = Rebuilt::default();

@@ -13,7 +13,7 @@ use rekindle_model::time::{Clock, SystemClock};
 use crate::client::Connection;
 use crate::error::FactoriaError;
 use crate::load::target_of;
-use crate::optimise::{Context, Request, Settings, mix};
+use crate::optimise::{Context, Request, Settings, Tokenizer, mix};
 use crate::serve::Address;
 
 /// How long the service may take to say where it listens, and to answer one request.
@@ -23,9 +23,9 @@ const END: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// Measures:
-/// - `service_answers`: the share of the requests asked that were answered right, which is with a context that has
-///   tokens and lacks no document, and the tokens are as many as the text has without the service; 0 if it did not
-///   start.
+/// - `service_answers`: the share of the requests asked that were answered right: with the context of the document
+///   that was asked for, no document of it missing, and as many tokens as its text has, counted here. 0 if the service
+///   did not start.
 /// - `service_start_ms`: from the start of the process until it says where it listens.
 /// - `service_first_context_ms`: from there until the first right answer. Both are left out where there was none.
 /// - `service_requests`, and `service_tokens`: tokens of all right answers.
@@ -37,6 +37,7 @@ pub(super) fn measure(root: &Path, program: &Path) -> Result<BTreeMap<String, f6
         ("service_requests".to_owned(), mix.len() as f64),
         ("service_tokens".to_owned(), 0.0),
     ]);
+    let tokenizer = Tokenizer::load()?;
     let clock = SystemClock;
     let begun = clock.now();
     let Some((service, address)) = Service::start(root, program) else {
@@ -45,55 +46,63 @@ pub(super) fn measure(root: &Path, program: &Path) -> Result<BTreeMap<String, f6
     let started = clock.now();
     let start_ms = started.since(&begun).duration.as_secs_f64() * 1e3;
     measures.insert("service_start_ms".to_owned(), start_ms);
+    let since_start = || clock.now().since(&started).duration.as_secs_f64() * 1e3;
     // A runtime of its own on a thread of its own: the caller may be within one, and may not.
-    let asked = std::thread::scope(|scope| {
+    let answers = std::thread::scope(|scope| {
         let asking = scope.spawn(|| {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            let mut first_ms = None;
-            let answered = |_: &Context| {
-                first_ms.get_or_insert_with(|| clock.now().since(&started).duration.as_secs_f64() * 1e3);
-            };
-            let answers = runtime.map(|runtime| runtime.block_on(ask(address, &mix, answered)));
-            (answers.unwrap_or_default(), first_ms)
+            let answers = runtime.map(|runtime| runtime.block_on(ask(address, &mix, since_start)));
+            answers.unwrap_or_default()
         });
         asking.join().unwrap_or_default()
     });
     service.stop();
-    let (answers, first_ms) = asked;
-    let share = answers.len() as f64 / mix.len() as f64;
-    let tokens = answers
+    let right: Vec<&(Context, f64)> = mix
         .iter()
-        .fold(0_u64, |sum, context| sum.saturating_add(context.tokens));
-    measures.insert("service_answers".to_owned(), share);
+        .zip(&answers)
+        .filter_map(|(request, answer)| {
+            answer
+                .as_ref()
+                .filter(|(context, _)| is_right(request, context, tokenizer))
+        })
+        .collect();
+    // Right answers have as many tokens as their texts, so no sum overflows.
+    let tokens: u64 = right.iter().map(|(context, _)| context.tokens).sum();
+    measures.insert(
+        "service_answers".to_owned(),
+        right.len() as f64 / mix.len() as f64,
+    );
     measures.insert("service_tokens".to_owned(), tokens as f64);
-    if let Some(first_ms) = first_ms {
-        measures.insert("service_first_context_ms".to_owned(), first_ms);
+    if let Some((_, at_ms)) = right.first() {
+        measures.insert("service_first_context_ms".to_owned(), *at_ms);
     }
     Ok(measures)
 }
 
-/// Asks each request and returns the right answers.
-async fn ask(address: SocketAddr, mix: &[Request], mut answered: impl FnMut(&Context)) -> Vec<Context> {
-    let mut right = Vec::new();
+/// Asks each request. Returns the contexts, each with the time of its answer; `None` where there is none.
+async fn ask(address: SocketAddr, mix: &[Request], now: impl Fn() -> f64) -> Vec<Option<(Context, f64)>> {
+    let mut answers = Vec::new();
     for request in mix {
-        let Ok(mut connection) = Connection::open(address).await else {
-            continue;
+        let answer = match Connection::open(address).await {
+            Ok(mut connection) => connection.get(&target_of(request), PATIENCE).await,
+            Err(error) => Err(error),
         };
-        let Ok((200, body)) = connection.get(&target_of(request), PATIENCE).await else {
-            continue;
+        let at_ms = now();
+        let context = match answer {
+            Ok((200, body)) => serde_json::from_slice(&body).ok(),
+            Ok(_) | Err(_) => None,
         };
-        let Ok(context) = serde_json::from_slice::<Context>(&body) else {
-            continue;
-        };
-        let asked = request
-            .document()
-            .is_ok_and(|document| document == context.document);
-        if asked && context.tokens > 0 && !context.text.is_empty() && context.missing.is_empty() {
-            answered(&context);
-            right.push(context);
-        }
+        answers.push(context.map(|context| (context, at_ms)));
     }
-    right
+    answers
+}
+
+fn is_right(request: &Request, context: &Context, tokenizer: Tokenizer) -> bool {
+    let asked_for = request
+        .document()
+        .is_ok_and(|document| document == context.document);
+    let counted = context.tokens > 0 && context.tokens == tokenizer.count(&context.text);
+    asked_for && counted && context.missing.is_empty()
 }
 
 /// The service, while it runs. It ends when its stdin is closed, also by the end of this process.
