@@ -35,8 +35,8 @@ const LISTED_BYTES: u64 = 150;
 /// What prompts, overview and link take.
 const FIXED_BYTES: u64 = 9_000;
 /// Shares of one context's bytes, in per cent: the documents of its layers, and the repeated parts in each.
-const L1: u64 = 31;
-const L2: u64 = 39;
+const L1: u64 = 33;
+const L2: u64 = 37;
 const L3: u64 = 18;
 const DEFINITIONS: u64 = 12;
 const NOTICE: u64 = 4;

@@ -23,9 +23,9 @@ use crate::optimise::{Optimiser, Profile, Request, VOCABULARY};
 /// They add up to less than 60, so a context keeps less than that share of its tokens. The reference layer is small
 /// once what L1 and L2 have is dropped from it.
 const BUDGETS: [(Profile, &[u64]); 3] = [
-    (Profile::Simple, &[28, 30]),
-    (Profile::Moderate, &[26, 29, 6]),
-    (Profile::Complex, &[25, 27, 12]),
+    (Profile::Simple, &[30, 28]),
+    (Profile::Moderate, &[28, 27, 6]),
+    (Profile::Complex, &[27, 25, 12]),
 ];
 /// Requests in the traces that are answered for them; more lines are those again, as users ask again.
 const TRACED: usize = 24;

@@ -12,6 +12,8 @@ use super::settings::RelevanceRanking;
 pub(super) struct Task {
     type_words: Vec<String>,
     title_words: Vec<String>,
+    /// One bit for each length that these words have: most words of a text are compared no further.
+    lengths: u64,
 }
 
 /// One bit a word: of a type or title, more words than that do not count.
@@ -30,9 +32,13 @@ impl Task {
             let words = words.filter(|word| !word.is_empty()).map(str::to_owned);
             words.take(Seen::BITS as usize).collect()
         };
+        let type_words: Vec<String> = words(content_type);
+        let title_words: Vec<String> = words(topic);
+        let all = type_words.iter().chain(&title_words);
         Self {
-            type_words: words(content_type),
-            title_words: words(topic),
+            lengths: all.fold(0, |lengths, word| lengths | of_length(word.as_bytes())),
+            type_words,
+            title_words,
         }
     }
 
@@ -61,8 +67,10 @@ impl Task {
             start = end + 1;
             if let Some(first) = word.first() {
                 figures += usize::from(first.is_ascii_digit());
-                mark(&mut of_type, &self.type_words, word);
-                mark(&mut of_title, &self.title_words, word);
+                if self.lengths & of_length(word) != 0 {
+                    mark(&mut of_type, &self.type_words, word);
+                    mark(&mut of_title, &self.title_words, word);
+                }
             }
         }
         let defines = passage.starts_with(&by.definition_prefix);
@@ -71,6 +79,10 @@ impl Task {
             + by.figure_weight * figures.min(by.figures_at_most) as f64
             + by.definition_weight * f64::from(u8::from(defines))
     }
+}
+
+fn of_length(word: &[u8]) -> u64 {
+    1 << word.len().min(63)
 }
 
 fn mark(seen: &mut Seen, known: &[String], word: &[u8]) {

@@ -23,9 +23,12 @@ use crate::optimise::{Context, Optimiser, Profile, Request, mix};
 
 /// One of so many requests is timed. The mix has all content types in a row, so all of them and all profiles are.
 const TIMED: usize = 3;
-/// How often each is answered in each way, and after how much processor time no more: healthy contexts take a tenth of it.
-const REPETITIONS: usize = 10;
-const LONGEST: Duration = Duration::from_secs(5);
+/// How often each is answered in each way, at least and at most, and after how much processor time no more.
+const REPETITIONS: std::ops::Range<usize> = 8..30;
+const LONGEST: Duration = Duration::from_secs(3);
+/// It is often enough once these last repetitions changed the speed-up by no more than that share. On a machine with
+/// other work it takes longer until each request was answered undisturbed in both ways.
+const STEADY: (usize, f64) = (4, 0.003);
 /// New processes that are started to measure a cold load; the shortest counts, as of the repetitions.
 const COLD_STARTS: usize = 5;
 
@@ -209,9 +212,8 @@ impl Times {
             warm: Vec::new(),
         };
         let first = processor_time();
-        while times.warm.len() < REPETITIONS
-            && (times.warm.is_empty() || processor_time().saturating_sub(first) < LONGEST)
-        {
+        let mut speedups = Vec::new();
+        while !is_enough(&speedups) && (speedups.is_empty() || processor_time() < first + LONGEST) {
             let (mut baseline, mut optimised, mut warm) = (Vec::new(), Vec::new(), Vec::new());
             for request in mix {
                 let begun = processor_time();
@@ -226,15 +228,20 @@ impl Times {
             times.baseline.push(baseline);
             times.optimised.push(optimised);
             times.warm.push(warm);
+            speedups.push(times.speedup());
         }
         Ok(times)
     }
 
-    fn measures(&self, measures: &mut BTreeMap<String, f64>) {
-        let speedup = ratio(
+    fn speedup(&self) -> f64 {
+        ratio(
             median(shortest(&self.baseline)),
             median(shortest(&self.optimised)),
-        );
+        )
+    }
+
+    fn measures(&self, measures: &mut BTreeMap<String, f64>) {
+        let speedup = self.speedup();
         let rounds: Vec<f64> = self
             .baseline
             .iter()
@@ -250,6 +257,16 @@ impl Times {
             median(shortest(&self.warm)).as_secs_f64() * 1e3,
         );
     }
+}
+
+/// Returns whether the speed-up after each repetition shows that no more are needed.
+fn is_enough(speedups: &[f64]) -> bool {
+    let (last, share) = STEADY;
+    let (Some(now), Some(before)) = (speedups.last(), speedups.iter().rev().nth(last)) else {
+        return false;
+    };
+    let steady = (now / before - 1.0).abs() <= share;
+    speedups.len() >= REPETITIONS.end || steady && speedups.len() >= REPETITIONS.start
 }
 
 fn processor_time() -> Duration {
