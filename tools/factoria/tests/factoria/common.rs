@@ -29,6 +29,14 @@ pub(crate) fn measure(kind: ProbeKind, root: &Path) -> BTreeMap<String, f64> {
     probe_with(kind, root, None, Path::new(PROGRAM)).unwrap()
 }
 
+/// Measures the optimiser without the cold load, for which new processes would be started.
+pub(crate) fn optimiser(root: &Path) -> BTreeMap<String, f64> {
+    let none = Path::new("/nonexistent");
+    let measured = probe_with(ProbeKind::Performance, root, None, none).unwrap();
+    assert!(!measured.contains_key("context_loading_time_ms"));
+    measured
+}
+
 /// Copies some folders of a system, as a restore puts them down, and returns the root of the copy.
 pub(crate) fn copy(root: &Path, folders: &[&str]) -> (TempDir, PathBuf) {
     let kept = tempfile::tempdir().unwrap();

@@ -3,10 +3,9 @@
 use std::fs::{self, File};
 use std::path::Path;
 
-use rekindle_factoria::ProbeKind;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
-use crate::common::{measure, system};
+use crate::common::{optimiser, system};
 
 const SMALL: u64 = 1_000_000;
 /// Files of each kind that the optimiser and its probe read; all are read by the same code.
@@ -38,13 +37,13 @@ fn first_entry(root: &Path) -> String {
 fn replaced(name: &str, files: &[&str], put: impl Fn(&Path)) {
     let (_kept, root, _) = system(1, SMALL);
     let entry = first_entry(&root);
-    let healthy = measure(ProbeKind::Performance, &root);
+    let healthy = optimiser(&root);
     for file in files {
         let path = root.join(if file.is_empty() { &entry } else { *file });
         let whole = fs::read(&path).unwrap();
         fs::remove_file(&path).unwrap();
         put(&path);
-        let broken = measure(ProbeKind::Performance, &root);
+        let broken = optimiser(&root);
         let falls = healthy.iter().any(|(measure, before)| {
             !measure.contains("_ms") && !measure.starts_with("speedup") && broken.get(measure) < Some(before)
         });
@@ -92,7 +91,7 @@ fn circles_of_imports_and_endless_chains_end() {
         format!("@import L1/arts/0001/flashcards.md\n@import L3/arts/0001/definitions.md\n{text}"),
     )
     .unwrap();
-    assert_eq!(measure(ProbeKind::Performance, &root)["contexts_complete"], 1.0);
+    assert_eq!(optimiser(&root)["contexts_complete"], 1.0);
     // 1,000 documents in a row, and each of them large: 64 documents and 1 MiB are the end.
     for number in 0..1_000 {
         let import = format!("@import L3/arts/{}.md\n", number + 1);
@@ -103,6 +102,6 @@ fn circles_of_imports_and_endless_chains_end() {
         .unwrap();
     }
     fs::write(&path, format!("@import L3/arts/0.md\n{text}")).unwrap();
-    let found = measure(ProbeKind::Performance, &root);
+    let found = optimiser(&root);
     assert!(found["contexts_complete"] < 1.0, "{found:#?}");
 }
