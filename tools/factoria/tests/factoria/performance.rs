@@ -306,7 +306,10 @@ fn is_data(name: &str) -> bool {
 }
 
 /// Breaks each thing in a copy of its own, and checks that its measures fall and that none that matters rises.
-#[expect(clippy::print_stdout, reason = "the table is what a reader of the test wants to see")]
+#[expect(
+    clippy::print_stdout,
+    reason = "the table is what a reader of the test wants to see"
+)]
 fn broken(cases: Vec<Case>) {
     let (_kept, root, _) = system(1, SMALL);
     let healthy = optimiser(&root);
