@@ -25,7 +25,7 @@ use crate::optimise::{Optimiser, Profile, Request, VOCABULARY};
 const BUDGETS: [(Profile, &[u64]); 3] = [
     (Profile::Simple, &[30, 28]),
     (Profile::Moderate, &[28, 27, 6]),
-    (Profile::Complex, &[27, 25, 12]),
+    (Profile::Complex, &[26, 25, 12]),
 ];
 /// Requests in the traces that are answered for them; more lines are those again, as users ask again.
 const TRACED: usize = 24;
