@@ -147,7 +147,10 @@ pub(crate) const OUTPUT_FIELDS: &[(&str, &[&str])] = &[
             "checkpoint_refuted",
         ],
     ),
-    ("validate", &["component", "valid", "checks", "baseline"]),
+    (
+        "validate",
+        &["component", "valid", "checks", "baseline", "unmeasured"],
+    ),
     (
         "system-integrity",
         &[

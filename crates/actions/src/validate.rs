@@ -60,8 +60,18 @@ impl Action for Validate {
 
         let mut checks: Vec<Check> = Vec::new();
         let mut measures = Measures::new();
+        let system = self.0.system();
+        let here = views::fared(&cx.steps, system.components.keys());
+        let mut unmeasured = serde_json::Map::new();
         for probe in component.validate.iter().filter(runs) {
-            let numbers = prober.measure(probe).await?;
+            let numbers = match prober.absent(system, probe, &here)? {
+                Some(absent) => {
+                    let why = format!("component {absent} is not there, and this run does not recover it");
+                    unmeasured.insert(checks::name(probe).to_owned(), json!(why));
+                    Numbers::new()
+                }
+                None => prober.measure(probe).await?,
+            };
             checks.extend(checks::judge(probe, &numbers, &baseline));
             measures.extend(numbers);
         }
@@ -69,6 +79,9 @@ impl Action for Validate {
         let mut value = json!({ "component": name, "valid": valid, "checks": checks });
         if !baseline.is_empty() {
             value["baseline"] = json!(baseline);
+        }
+        if !unmeasured.is_empty() {
+            value["unmeasured"] = json!(unmeasured);
         }
         if valid == Some(false) {
             // A failure carries only a sentence, so the journal keeps the numbers behind it first.

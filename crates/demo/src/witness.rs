@@ -212,6 +212,7 @@ mod tests {
             root: root.to_owned(),
             listen: "127.0.0.1:0".parse().unwrap(),
             rate: 2_000.0,
+            read_only: false,
             clock: std::sync::Arc::new(SystemClock),
         });
         let serving = serving.await.unwrap();

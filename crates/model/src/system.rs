@@ -329,8 +329,7 @@ pub struct Probe {
     /// How long it may take.
     #[serde(default)]
     pub timeout: Option<Period>,
-    /// Components whose data it reads. If one of them is absent and the run does not recover it, a check across
-    /// components has *no data*.
+    /// Components whose data it reads. If one of them is absent and the run does not recover it, the probe has *no data*.
     #[serde(default)]
     pub reads: Vec<String>,
     /// The condition for each measured number. If the probe does not print a number, that number is *no data*.

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use rekindle_tests::chaos::{Dice, many, summary};
 use rekindle_tests::effects;
-use rekindle_tests::sandbox::{Sandbox, la_factoria};
+use rekindle_tests::sandbox::{Sandbox, la_factoria_in_short};
 use rekindle_tests::tree::{self, Tree};
 use serde_json::Value;
 
@@ -72,7 +72,7 @@ fn resume(sandbox: &Sandbox, dice: &mut Dice) -> u64 {
 
 fn shard(shard: u64) {
     let mut dice = Dice::of(700 + shard);
-    let sandbox = Sandbox::in_memory(BINARY, la_factoria(), SIZE);
+    let sandbox = Sandbox::in_memory(BINARY, &la_factoria_in_short(), SIZE);
     sandbox.ok(&["backup"]);
     sandbox.ok(&["recover", "--to", "undisturbed"]);
     let expect = tree::read(&sandbox.path("undisturbed")).expect("read a tree");

@@ -22,7 +22,7 @@ use std::thread;
 
 use rekindle_tests::effects;
 use rekindle_tests::faults::Place;
-use rekindle_tests::sandbox::{Sandbox, la_factoria};
+use rekindle_tests::sandbox::{Sandbox, la_factoria_in_short};
 use rekindle_tests::tree::{self, Tree};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_rekindle-under-test");
@@ -31,7 +31,7 @@ const RECOVER: [&str; 3] = ["recover", "--to", "out"];
 
 #[test]
 fn a_backup_survives_a_kill_at_each_record_boundary() {
-    let fresh = Sandbox::in_memory(BINARY, la_factoria(), SIZE);
+    let fresh = Sandbox::in_memory(BINARY, &la_factoria_in_short(), SIZE);
     let undisturbed = fresh.fork();
     let totals = undisturbed.count(&["backup"]);
     undisturbed.ok(&RECOVER);
@@ -48,7 +48,7 @@ fn a_backup_survives_a_kill_at_each_record_boundary() {
 
 #[test]
 fn a_recovery_survives_a_kill_at_each_record_boundary() {
-    let backed_up = Sandbox::in_memory(BINARY, la_factoria(), SIZE);
+    let backed_up = Sandbox::in_memory(BINARY, &la_factoria_in_short(), SIZE);
     backed_up.ok(&["backup"]);
     let undisturbed = backed_up.fork();
     let totals = undisturbed.count(&RECOVER);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use rekindle_model::expect::{BadExpect, Expect};
 use rekindle_model::time::Clock;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -13,6 +14,9 @@ use tokio_util::sync::CancellationToken;
 use crate::damage::{DamageOptions, How, damage};
 use crate::error::FactoriaError;
 use crate::generate::{GenerateOptions, generate};
+use crate::load::{LoadOptions, Target, load};
+use crate::optimise::rebuild::rebuild;
+use crate::optimise::{Optimiser, Profile, Request};
 use crate::probe::{Baseline, ProbeKind, probe};
 use crate::serve::{Address, DEFAULT_RATE, ServeOptions, serve};
 use crate::size;
@@ -27,6 +31,12 @@ pub enum FactoriaCommand {
     Probe(ProbeArgs),
     /// Runs a system: writes records all the time and answers /health, /context and /generate over HTTP
     Serve(ServeArgs),
+    /// Answers one request for a context and prints it as JSON
+    Context(ContextArgs),
+    /// Sends requests to a running system at a constant rate and prints what was measured as JSON
+    Load(LoadArgs),
+    /// Makes the cache again from the context layers, where it is missing or wrong
+    RebuildCache(RebuildCacheArgs),
     /// Prints how far each store reaches, and whether anything is missing before that, as JSON
     Stamps(StampsArgs),
     /// Destroys parts of a generated system, for real
@@ -35,6 +45,11 @@ pub enum FactoriaCommand {
 
 /// The most records a second that may be asked for; each is made durable by itself, which no disk does faster.
 const FASTEST_RATE: f64 = 100_000.0;
+
+/// The most requests a second that a load may send. One process on the same machine sends no more.
+const FASTEST_LOAD: f64 = 10_000.0;
+/// The longest load. Every answer's time is kept, 16 bytes each, until the end.
+const LONGEST_LOAD: Duration = Duration::from_secs(24 * 3600);
 
 /// Arguments of `generate`.
 #[derive(Clone, Debug, Args)]
@@ -65,6 +80,9 @@ pub struct ProbeArgs {
     /// measured only where it is given
     #[arg(long, value_name = "JSON", env = "REKINDLE_BASELINE", hide_env_values = true)]
     pub baseline: Option<String>,
+    /// Fails unless this number is so: "speedup >= 2.0"; may be repeated
+    #[arg(long, value_name = "NAME COMPARISON", value_parser = expectation)]
+    pub expect: Vec<(String, Expect)>,
 }
 
 /// Arguments of `serve`.
@@ -85,6 +103,59 @@ pub struct ServeArgs {
     /// Ends once its stdin is closed: for a program that starts it and may be killed
     #[arg(long)]
     pub until_eof: bool,
+    /// Only answers: writes no records and nothing else below the folder
+    #[arg(long, conflicts_with = "rate")]
+    pub read_only: bool,
+}
+
+/// Arguments of `context`.
+#[derive(Clone, Debug, Args)]
+pub struct ContextArgs {
+    /// The system's folder
+    #[arg(long, value_name = "DIR")]
+    pub root: PathBuf,
+    /// What is to be made: study_guide, flashcards …
+    #[arg(long = "type", value_name = "TYPE")]
+    pub content_type: String,
+    /// On which subject: mathematics, or one of its units as in mathematics/0002
+    #[arg(long)]
+    pub subject: String,
+    /// How demanding the task is
+    #[arg(long)]
+    pub profile: Profile,
+    /// Without any optimisation
+    #[arg(long)]
+    pub baseline: bool,
+}
+
+/// Arguments of `load`.
+#[derive(Clone, Debug, Args)]
+pub struct LoadArgs {
+    /// The folder of the running system
+    #[arg(
+        long,
+        value_name = "DIR",
+        required_unless_present = "address",
+        conflicts_with = "address"
+    )]
+    pub root: Option<PathBuf>,
+    /// Where the running system listens
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub address: Option<SocketAddr>,
+    /// Requests a second
+    #[arg(long, value_name = "PER_SECOND", value_parser = load_rate)]
+    pub rate: f64,
+    /// How long: 10s, 5m …; a day at most
+    #[arg(long = "for", value_name = "DURATION", value_parser = load_duration)]
+    pub duration: Duration,
+}
+
+/// Arguments of `rebuild-cache`.
+#[derive(Clone, Debug, Args)]
+pub struct RebuildCacheArgs {
+    /// The system's folder
+    #[arg(long, value_name = "DIR")]
+    pub root: PathBuf,
 }
 
 /// Arguments of `stamps`.
@@ -125,10 +196,11 @@ pub struct DamageArgs {
 /// Does what the command says and returns its result.
 ///
 /// `generate` and `damage` return what they did; `probe` returns one object of numbers, `stamps` one object per
-/// store. `serve` returns what it did when it has ended; it needs a runtime of several threads.
+/// store, `context` the context. `serve` returns what it did when it has ended; it needs a runtime of several threads.
 ///
 /// # Errors
-/// Those of [`generate()`], [`probe()`], [`serve()`], [`watermark()`] and [`damage()`].
+/// Those of [`generate()`], [`probe()`], [`serve()`], [`load()`], [`rebuild()`], [`watermark()`] and [`damage()`], and of
+/// answering a request.
 pub async fn run(command: FactoriaCommand, around: Surroundings<'_>) -> Result<Value, FactoriaError> {
     match command {
         FactoriaCommand::Generate(GenerateArgs { root, seed, size }) => to_json(
@@ -144,12 +216,18 @@ pub async fn run(command: FactoriaCommand, around: Surroundings<'_>) -> Result<V
             root,
             component,
             baseline,
+            expect,
         }) => {
             let baseline = Baseline::parse(baseline.as_deref().unwrap_or(""))?;
-            to_json(
-                "the measures",
-                &probe(kind, &root, component.as_deref(), &baseline)?,
-            )
+            let measures = probe(kind, &root, component.as_deref(), &baseline)?;
+            let unmet: Vec<String> = expect
+                .iter()
+                .filter_map(|(name, expect)| unmet(name, expect, measures.get(name)))
+                .collect();
+            match unmet.is_empty() {
+                true => to_json("the measures", &measures),
+                false => Err(FactoriaError::Unmet(unmet.join("; "))),
+            }
         }
         FactoriaCommand::Serve(ServeArgs {
             root,
@@ -158,6 +236,7 @@ pub async fn run(command: FactoriaCommand, around: Surroundings<'_>) -> Result<V
             limit,
             // The caller reads stdin, and cancels `stop` at its end.
             until_eof: _,
+            read_only,
         }) => {
             let Surroundings {
                 clock,
@@ -168,6 +247,7 @@ pub async fn run(command: FactoriaCommand, around: Surroundings<'_>) -> Result<V
                 root,
                 listen,
                 rate,
+                read_only,
                 clock,
             };
             to_json(
@@ -175,6 +255,38 @@ pub async fn run(command: FactoriaCommand, around: Surroundings<'_>) -> Result<V
                 &serve(options, limit, listening, stop.cancelled()).await?,
             )
         }
+        FactoriaCommand::Context(args) => {
+            let optimiser = Optimiser::open(&args.root)?;
+            let request = Request {
+                content_type: args.content_type,
+                subject: args.subject,
+                profile: args.profile,
+            };
+            let context = match args.baseline {
+                true => optimiser.baseline(&request)?,
+                false => optimiser.optimised(&request)?,
+            };
+            to_json("the context", &context)
+        }
+        FactoriaCommand::Load(LoadArgs {
+            root,
+            address,
+            rate,
+            duration,
+        }) => {
+            let target = match (address, root) {
+                (Some(address), _) => Target::Address(address),
+                (None, root) => Target::Root(root.unwrap_or_default()),
+            };
+            let options = LoadOptions {
+                target,
+                rate,
+                duration,
+                clock: around.clock,
+            };
+            to_json("the result", &load(options).await?)
+        }
+        FactoriaCommand::RebuildCache(RebuildCacheArgs { root }) => to_json("the result", &rebuild(&root)?),
         FactoriaCommand::Stamps(StampsArgs { root }) => to_json("the stamps", &watermark(&root)?),
         FactoriaCommand::Damage(DamageArgs {
             root,
@@ -193,11 +305,50 @@ pub async fn run(command: FactoriaCommand, around: Surroundings<'_>) -> Result<V
     }
 }
 
+/// Reads the name of a number and what it must be.
+fn expectation(text: &str) -> Result<(String, Expect), String> {
+    let (name, comparison) = text
+        .trim()
+        .split_once(' ')
+        .ok_or("expected a name and a comparison, such as \"speedup >= 2.0\"")?;
+    let expect: Expect = comparison.parse().map_err(|error: BadExpect| error.to_string())?;
+    match expect.of_baseline {
+        true => Err("there is no baseline here; compare with a number".to_owned()),
+        false => Ok((name.to_owned(), expect)),
+    }
+}
+
+/// Returns what is wrong with a number; none if it is as it must be.
+fn unmet(name: &str, expect: &Expect, measured: Option<&f64>) -> Option<String> {
+    match measured {
+        None => Some(format!("{name} was not measured")),
+        Some(measured) if expect.is_met_by(*measured, None) == Some(true) => None,
+        Some(measured) => Some(format!("{name} is {measured}, expected {expect}")),
+    }
+}
+
 /// Reads a number of records a second.
 fn rate(text: &str) -> Result<f64, String> {
+    up_to(text, FASTEST_RATE)
+}
+
+/// Reads a number of requests a second.
+fn load_rate(text: &str) -> Result<f64, String> {
+    up_to(text, FASTEST_LOAD)
+}
+
+fn up_to(text: &str, most: f64) -> Result<f64, String> {
     match text.parse() {
-        Ok(rate) if rate > 0.0 && rate <= FASTEST_RATE => Ok(rate),
-        _ => Err(format!("expected a number above 0 and up to {FASTEST_RATE}")),
+        Ok(rate) if rate > 0.0 && rate <= most => Ok(rate),
+        _ => Err(format!("expected a number above 0 and up to {most}")),
+    }
+}
+
+fn load_duration(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(duration) if !duration.is_zero() && duration <= LONGEST_LOAD => Ok(duration),
+        Ok(_) => Err("expected a time above 0 and up to a day".to_owned()),
+        Err(error) => Err(error.to_string()),
     }
 }
 
@@ -229,6 +380,13 @@ mod tests {
             "x probe analytics --root d",
             "x serve --root d",
             "x serve --root d --listen [::1]:8080 --rate 0.5 --for 90s --until-eof",
+            "x serve --root d --read-only --until-eof",
+            "x context --root d --type study_guide --subject civics/0002 --profile simple --baseline",
+            "x load --root d --rate 50 --for 2s",
+            "x load --address 127.0.0.1:80 --rate 0.5 --for 1m",
+            "x rebuild-cache --root d",
+            "x probe performance --root d",
+            "x probe service --root d",
             "x stamps --root d",
             "x damage --root d --component cache --component db --how corrupt --seed 3",
         ] {
@@ -241,6 +399,12 @@ mod tests {
             "x serve --root d --rate NaN",
             "x serve --root d --for soon",
             "x serve --root d --listen localhost",
+            "x serve --root d --read-only --rate 5",
+            "x context --root d --type study_guide --subject civics --profile harder",
+            "x load --rate 50 --for 2s",
+            "x load --root d --address 127.0.0.1:80 --rate 50 --for 2s",
+            "x load --root d --rate 0 --for 2s",
+            "x load --root d --rate 50 --for 0s",
             "x damage --root d --how delete",
             "x damage --root d --component cache --how burn",
         ] {

@@ -27,6 +27,9 @@ pub enum FactoriaError {
         /// The system's reason.
         source: io::Error,
     },
+    /// Numbers of a probe are not as `--expect` asks.
+    #[error("{0}; recover the component that the probe measures")]
+    Unmet(String),
     /// A system is only generated into a new or empty folder.
     #[error("{} is not empty; give a new folder, nothing is overwritten", root.display())]
     RootNotEmpty {
@@ -133,6 +136,32 @@ pub enum FactoriaError {
     WriterEnded {
         /// The system's folder.
         root: PathBuf,
+    },
+    /// The tokenizer's vocabulary, which is compiled in, cannot be read: a defect of this library.
+    #[error("cannot load the vocabulary {}: {why}", crate::optimise::VOCABULARY)]
+    Vocabulary {
+        /// The tokenizer's reason.
+        why: String,
+    },
+    /// A context was asked for that no system has.
+    #[error(transparent)]
+    Request(#[from] crate::optimise::RequestError),
+    /// The configuration does not say what the cache holds.
+    #[error(
+        "{} does not say which documents have cache entries; recover performance/ first, nothing was changed",
+        path.display()
+    )]
+    CacheNotConfigured {
+        /// The algorithm's parameters.
+        path: PathBuf,
+    },
+    /// Nothing runs at the root, or nothing answers at the address.
+    #[error("no running system {at}: {why}; start one with `rekindle factoria serve --root DIR`")]
+    NotServed {
+        /// The root or the address that was given.
+        at: String,
+        /// What is wrong.
+        why: String,
     },
     /// A document could not be turned into JSON, or built-in data is malformed: a defect of this library.
     #[error("cannot encode or decode {what}: {source}")]

@@ -25,6 +25,7 @@ mod cache;
 pub(crate) mod content_db;
 mod context;
 mod education;
+mod facts;
 pub(crate) mod fill;
 mod intelligence;
 mod monitoring;
@@ -43,10 +44,11 @@ pub const MINIMUM_BYTES: u64 = 1_000_000;
 /// The folders in the order in which they are written: each after those that it is made from.
 const ORDER: [&str; 12] = [
     "security",
-    "cache",
     "education",
-    "performance",
+    // The optimiser is configured for the documents, and makes the cache from both.
     "context",
+    "performance",
+    "cache",
     "monitoring",
     "db",
     "users",
@@ -116,6 +118,7 @@ pub fn generate(options: &GenerateOptions) -> Result<Generated, FactoriaError> {
     generated.files += 1;
     generated.bytes += marker;
     let users = users_db::users(*size_bytes);
+    let plan = context::Plan::new(*size_bytes);
     let mut extent = Extent::default();
     for folder in ORDER.iter().filter_map(|name| layout::find(name)) {
         // Divided first, so that the largest sizes do not overflow.
@@ -123,11 +126,14 @@ pub fn generate(options: &GenerateOptions) -> Result<Generated, FactoriaError> {
         let mut writer = Writer::create(root, folder, *seed, budget)?;
         match folder.name {
             "security" => extent.audit = security::write(&mut writer)?,
-            "cache" => cache::write(&mut writer)?,
+            "cache" => cache::write(&mut writer, root)?,
             "education" => education::write(&mut writer)?,
-            "performance" => performance::write(&mut writer)?,
-            "context" => context::write(&mut writer)?,
-            "quality" => quality::write(&mut writer, &extent)?,
+            "performance" => performance::write(&mut writer, root, &plan)?,
+            "context" => context::write(&mut writer, &plan)?,
+            "quality" => {
+                facts::write(&mut writer, &plan)?;
+                quality::write(&mut writer, &extent)?;
+            }
             "intelligence" => intelligence::write(&mut writer, users)?,
             "monitoring" => extent.metrics = monitoring::write(&mut writer)?,
             "analytics" => analytics::write(&mut writer, &extent)?,

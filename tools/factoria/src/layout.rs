@@ -3,11 +3,12 @@
 //! ```text
 //! .factoria                    the marker: without it nothing is ever damaged
 //! security/                    policies/*.json permissions.json keys/*.key public/*.pub audit.log audit.checkpoint.json
-//! cache/                       entries/<xx>/*.json pending/ (empty)
+//! cache/                       entries/<xx>/*.json, documents prepared by the optimiser; pending/ (empty)
 //! education/                   frameworks/ quality_assessment/ content_patterns/ age_appropriateness/ blooms/ standards/
-//! performance/                 configuration of optimisation, load traces
+//! performance/                 config.json algorithms/ profiles/ of the optimiser, traces/ of requests
 //! context/                     L1/ L2/ L3/ Markdown with an import graph, prompts/, current.md (a symbolic link)
-//! quality/ intelligence/ monitoring/ analytics/ reporting/
+//! quality/                     facts/ that contexts must hold, configuration and results of assessment
+//! intelligence/ monitoring/ analytics/ reporting/
 //! db/content.sqlite            content items, prompts, assessments (WAL mode, foreign keys)
 //! users/users.sqlite           users and preferences
 //! run/                         of the running system only: its address and lock; never captured
@@ -59,18 +60,19 @@ const fn folder(name: &'static str, share: u64) -> Folder {
     }
 }
 
-/// The folders of a system. The shares follow what such a service holds: most of it is context, cache and
+/// The folders of a system, in the order in which they are made. The shares follow what such a service holds: most of it is context, cache and
 /// content, little of it is configuration.
 pub const FOLDERS: [Folder; 12] = [
     Folder {
         growing: &["audit.log"],
         ..folder("security", 40)
     },
-    folder("cache", 170),
-    folder("education", 130),
+    folder("education", 120),
+    // The optimiser is configured for the documents, and makes the cache from both.
+    folder("context", 220),
     folder("performance", 50),
-    folder("context", 180),
-    folder("quality", 50),
+    folder("cache", 130),
+    folder("quality", 60),
     folder("intelligence", 90),
     Folder {
         growing: &["metrics.log"],
@@ -135,7 +137,7 @@ mod tests {
             ".factoria",
         ] {
             let error = part(Path::new(path)).unwrap_err().to_string();
-            assert!(error.contains("security, cache, education"), "{path}: {error}");
+            assert!(error.contains("security, education, context"), "{path}: {error}");
         }
         assert_eq!(part(Path::new("./db//content.sqlite")).unwrap().1, CONTENT_DB);
     }

@@ -10,7 +10,9 @@
 //! | [`mod@probe`] | measures a system on disk; every number is counted there and then |
 //! | [`mod@serve`] | runs a system: records with stamps in three stores, health and contexts over HTTP |
 //! | [`stamps`] | how far a system or a copy of it reaches, and whether anything is missing before that |
-//! | [`context`] | loads one context document with everything that it imports |
+//! | [`context`] | finds the documents of one context: the requested one and what it imports |
+//! | [`optimise`] | answers requests for contexts, as they are and optimised; rebuilds the cache |
+//! | [`mod@load`] | sends requests to a running system at a constant rate, and measures its answers |
 //! | [`mod@damage`] | deletes or corrupts components, only below a root that carries the marker |
 //! | [`layout`] | folders, files and shares of size that the other modules agree on |
 //! | [`manifest`] | digests that travel inside each component, so that a restored copy can be judged alone |
@@ -25,6 +27,8 @@
 
 mod assess;
 pub mod audit;
+mod bounded;
+mod client;
 pub mod command;
 mod compose;
 pub mod context;
@@ -34,8 +38,10 @@ pub mod error;
 pub mod frameworks;
 pub mod generate;
 pub mod layout;
+pub mod load;
 pub mod manifest;
 mod models;
+pub mod optimise;
 pub mod probe;
 mod produced;
 mod readability;
@@ -49,6 +55,8 @@ pub use command::{FactoriaCommand, run};
 pub use damage::{DamageOptions, Damaged, How, damage};
 pub use error::FactoriaError;
 pub use generate::{GenerateOptions, Generated, generate};
-pub use probe::{Baseline, ProbeKind, probe};
+pub use load::{LoadOptions, Loaded, load};
+pub use optimise::{Optimiser, Profile, Request};
+pub use probe::{Baseline, ProbeKind, probe, probe_with};
 pub use serve::{ServeOptions, Served, Serving, serve};
 pub use stamps::{StoreMark, watermark};

@@ -5,6 +5,8 @@
 //! | `security` | policies, permissions, keys, and the audit log's chain |
 //! | `education` | each part of the educational frameworks, and the share of all checks passed |
 //! | `content` | the databases: integrity, digests, references |
+//! | `performance` | the optimiser: times, tokens, and the facts that its contexts keep |
+//! | `service` | the context service, started on the data and asked over HTTP |
 //! | `files` | files against the manifests that were restored with them |
 //! | `models` | the trained models: their predictions, and whether they go on learning |
 //! | `quality` | stored content, assessed again by the restored rules |
@@ -36,9 +38,11 @@ mod education;
 mod files;
 mod generate;
 mod models;
+mod performance;
 mod quality;
 pub(crate) mod required;
 mod security;
+mod service;
 mod tally;
 
 pub use baseline::Baseline;
@@ -57,6 +61,10 @@ pub enum ProbeKind {
     Education,
     /// The content and user databases
     Content,
+    /// The optimiser: loading times, speed-up, token reduction, facts retained
+    Performance,
+    /// The context service, started on the data and asked over HTTP
+    Service,
     /// Files against the manifests restored with them
     Files,
     /// The trained models
@@ -69,24 +77,42 @@ pub enum ProbeKind {
     Analytics,
 }
 
-/// Measures the system at `root`.
-///
-/// `component` narrows `files` to one folder or file of the layout; the other kinds know their own places and
-/// ignore it. `baseline` is what the same probe measured when the backup was made.
+/// Measures the system at `root`, with this program for what needs a new process.
 ///
 /// # Errors
-/// [`FactoriaError::UnreadableRoot`], and [`FactoriaError::UnknownComponent`] for a path outside the layout.
+/// Those of [`probe_with`].
 pub fn probe(
     kind: ProbeKind,
     root: &Path,
     component: Option<&Path>,
     baseline: &Baseline,
 ) -> Result<BTreeMap<String, f64>, FactoriaError> {
+    let program = std::env::current_exe().map_err(FactoriaError::io("find the program of", root))?;
+    probe_with(kind, root, component, baseline, &program)
+}
+
+/// Measures the system at `root`.
+///
+/// `component` narrows `files` to one folder or file of the layout; the other kinds know their own places and
+/// ignore it. `baseline` is what the same probe measured when the backup was made. `program` is started by `performance`
+/// and `service`: it must know `--json factoria context` and `--json factoria serve`.
+///
+/// # Errors
+/// [`FactoriaError::UnreadableRoot`], and [`FactoriaError::UnknownComponent`] for a path outside the layout.
+pub fn probe_with(
+    kind: ProbeKind,
+    root: &Path,
+    component: Option<&Path>,
+    baseline: &Baseline,
+    program: &Path,
+) -> Result<BTreeMap<String, f64>, FactoriaError> {
     readable(root)?;
     match kind {
         ProbeKind::Security => Ok(security::measure(root, baseline)),
         ProbeKind::Education => Ok(education::measure(root, baseline)),
         ProbeKind::Content => Ok(content::measure(root)),
+        ProbeKind::Performance => performance::measure(root, program),
+        ProbeKind::Service => service::measure(root, program),
         ProbeKind::Files => files::measure(root, component),
         ProbeKind::Models => Ok(models::measure(root, baseline)),
         ProbeKind::Quality => Ok(quality::measure(root, baseline)),

@@ -8,11 +8,13 @@
 //! | `health` | opens every part of the system and says which is not whole |
 //! | `http` | `GET /health`, `GET /context`, `GET /generate` |
 //! | `generate` | a piece of content, made and assessed |
-//! | `read_only` | the answers alone: nothing is written |
 //!
 //! One thread writes one record after the other, and each is durable before the next one's stamp is given. So on
 //! a system that was killed the stamps have no gap over all stores, and in a copy of it none within each store.
 //! The counter goes on from the newest stamp found on disk.
+//!
+//! A system can also be started to answer only: it then writes nothing below its root, and takes no lock. A probe does
+//! that on restored data.
 //!
 //! A store that is deleted or replaced under the running system is written no more, and `/health` says so: a
 //! recovery must not find new lines in what it is putting down. The system is started again when its data is back.
@@ -31,21 +33,20 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::damage::check_marker;
 use crate::error::FactoriaError;
+use crate::optimise::Optimiser;
 
 mod generate;
 mod health;
 mod http;
-mod read_only;
 mod run_dir;
 mod store;
 mod writer;
 
 pub use health::{ComponentHealth, Health};
-pub use read_only::{ReadOnly, read_only};
 pub use run_dir::Address;
 use run_dir::RunDir;
 pub use store::StoreHealth;
-use writer::Writer;
+use writer::{Shared, Writer};
 
 /// Records a second, over all three stores, where nothing else is asked for.
 pub const DEFAULT_RATE: f64 = 20.0;
@@ -59,6 +60,8 @@ pub struct ServeOptions {
     pub listen: SocketAddr,
     /// Records a second, over all three stores; above 0.
     pub rate: f64,
+    /// Whether it only answers: it then writes nothing below the root, neither records nor `run/`.
+    pub read_only: bool,
     /// Where `now` comes from.
     pub clock: Arc<dyn Clock>,
 }
@@ -70,8 +73,10 @@ pub struct Serving {
     socket: SocketAddr,
     stop: DropGuard,
     server: JoinHandle<()>,
-    writer: Writer,
-    run_dir: RunDir,
+    root: PathBuf,
+    shared: Arc<Shared>,
+    /// What writes; absent where it only answers.
+    writing: Option<(Writer, RunDir)>,
 }
 
 /// What a system did while it ran.
@@ -102,31 +107,46 @@ impl Serving {
             root,
             listen,
             rate,
+            read_only,
             clock,
         } = options;
         if !listen.ip().is_loopback() {
             return Err(FactoriaError::NotLoopback { address: listen });
         }
-        check_marker(&root)?;
-        let run_dir = RunDir::lock(&root)?;
+        if !read_only {
+            check_marker(&root)?;
+        }
+        let run_dir = match read_only {
+            true => None,
+            false => Some(RunDir::lock(&root)?),
+        };
+        let optimiser = Optimiser::open(&root)?;
         let bind = |source| FactoriaError::Bind {
             address: listen,
             source,
         };
         let listener = TcpListener::bind(listen).await.map_err(bind)?;
         let socket = listener.local_addr().map_err(bind)?;
-        let writer = Writer::start(&root, rate, Arc::clone(&clock))?;
-        let address = run_dir.announce(socket, &*clock)?;
+        let address = Address::new(socket, &*clock);
+        let (shared, writing) = match run_dir {
+            Some(run_dir) => {
+                let writer = Writer::start(&root, rate, Arc::clone(&clock))?;
+                run_dir.announce(&address)?;
+                (writer.shared(), Some((writer, run_dir)))
+            }
+            None => (Arc::new(Shared::idle(Arc::clone(&clock))), None),
+        };
         let stop = CancellationToken::new();
-        let service = http::Service::new(root, clock, writer.shared());
+        let service = http::Service::new(root.clone(), optimiser, clock, Arc::clone(&shared));
         let server = tokio::spawn(http::serve(listener, service, stop.clone()));
         Ok(Self {
             address,
             socket,
             stop: stop.drop_guard(),
             server,
-            writer,
-            run_dir,
+            root,
+            shared,
+            writing,
         })
     }
 
@@ -149,14 +169,13 @@ impl Serving {
         drop(self.stop);
         // The server first: a request that still reads the database would keep its log from being folded in.
         let _ = self.server.await;
-        let writer = self.writer;
+        let Some((writer, run_dir)) = self.writing else {
+            return Ok(self.shared.served());
+        };
+        let root = self.root;
         let ended = tokio::task::spawn_blocking(move || writer.stop()).await;
-        let served = ended.unwrap_or_else(|_| {
-            Err(FactoriaError::WriterEnded {
-                root: self.run_dir.root().to_owned(),
-            })
-        });
-        self.run_dir.leave()?;
+        let served = ended.unwrap_or(Err(FactoriaError::WriterEnded { root }));
+        run_dir.leave()?;
         served
     }
 }

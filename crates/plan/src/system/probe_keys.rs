@@ -17,7 +17,7 @@ pub(crate) const PROBE: &OneOf = &OneOf {
             "When it runs: with `recovery` on the restored data; with `backup` on the living system, while a backup captures \
              the component. Then its numbers are the baseline of the recoveries from that backup.").or("recovery"),
         key("reads", Texts(Plain),
-            "Components whose data it reads. Under `integrity:`, a probe of data that is not there is *no data*."),
+            "Components whose data it reads. If one is not there and the run does not recover it, the probe is *no data*."),
         key("timeout", Text(Duration),
             "How long it may take. Without it 10s for `http`, 1m for `sql`, and no limit for the others."),
     ],

@@ -1,72 +1,162 @@
-//! Configuration of the optimisations, and traces of context loads.
+//! Configuration of the optimiser, and traces of the contexts it made.
 
+use std::collections::BTreeMap;
 use std::io::Write;
+use std::path::Path;
 
-use serde_json::json;
+use serde::Serialize;
 
+use super::context::Plan;
 use super::fill;
 use super::writer::Writer;
+use crate::context::LAYERS;
 use crate::error::FactoriaError;
-use crate::frameworks::CONTENT_TYPES;
+use crate::frameworks::{CONTENT_TYPES, SUBJECTS};
+use crate::optimise::settings::{
+    ALGORITHMS, Config, Deduplication, ImportResolution, LayerSelection, ProfileSettings, RelevanceRanking,
+    ResultCache, TokenBudget,
+};
+use crate::optimise::{Optimiser, Profile, Request, VOCABULARY};
 
-pub(super) fn write(writer: &mut Writer) -> Result<(), FactoriaError> {
-    writer.json(
+/// A profile's budgets, by layer, in per cent of a whole context's tokens.
+///
+/// They add up to less than 60, so a context keeps less than that share of its tokens. The reference layer is small
+/// once what L1 and L2 have is dropped from it.
+const BUDGETS: [(Profile, &[u64]); 3] = [
+    (Profile::Simple, &[30, 28]),
+    (Profile::Moderate, &[28, 27, 6]),
+    (Profile::Complex, &[26, 25, 12]),
+];
+/// Requests in the traces that are answered for them; more lines are those again, as users ask again.
+const TRACED: usize = 24;
+
+pub(super) fn write(writer: &mut Writer, root: &Path, plan: &Plan) -> Result<(), FactoriaError> {
+    json(
+        writer,
         "config.json",
-        0o644,
-        &json!({
-            "context_loading_limit_ms": 100, "parallel_loads": 4,
-            "optimisations": ["layer_selection", "prefetch", "summary_substitution", "result_cache"],
-        }),
+        &Config {
+            vocabulary: VOCABULARY.to_owned(),
+            algorithms: ALGORITHMS.map(str::to_owned).into(),
+            profiles: Profile::ALL.map(|profile| profile.name().to_owned()).into(),
+            units: plan.units,
+        },
     )?;
-    writer.json(
-        "cache_hierarchy.json",
-        0o644,
-        &json!({
-            "memory": {"entries": 512, "ttl_seconds": 300, "policy": "least_recently_used"},
-            "disk": {"path": "cache/entries", "ttl_seconds": 86400, "policy": "least_frequently_used"},
-        }),
+    let [layers, imports, cache, duplicates, ranking, budget] =
+        ALGORITHMS.map(|name| format!("algorithms/{name}.json"));
+    let order = LAYERS.map(str::to_owned).into();
+    json(writer, &layers, &LayerSelection { order })?;
+    json(
+        writer,
+        &imports,
+        &ImportResolution {
+            depth: 2,
+            documents: 12,
+        },
     )?;
-    for (name, parameters) in [
-        (
-            "layer_selection",
-            json!({"always": ["L1"], "L2_score_from": 0.35, "L3_score_from": 0.6}),
-        ),
-        ("prefetch", json!({"window": 6, "confidence_from": 0.7})),
-        (
-            "summary_substitution",
-            json!({"tokens_from": 1200, "keep_headings": true}),
-        ),
-        ("result_cache", json!({"similarity_from": 0.92, "entries": 2048})),
-    ] {
-        writer.json(&format!("algorithms/{name}.json"), 0o644, &parameters)?;
+    json(
+        writer,
+        &cache,
+        &ResultCache {
+            // Teachers edit L1 all day; its entries would not live.
+            layers: vec!["L2".to_owned(), "L3".to_owned()],
+            volumes: plan.cached_volumes,
+        },
+    )?;
+    json(writer, &duplicates, &Deduplication { shortest_bytes: 24 })?;
+    json(
+        writer,
+        &ranking,
+        &RelevanceRanking {
+            type_word_weight: 1.0,
+            title_word_weight: 0.5,
+            figure_weight: 1.0,
+            figures_at_most: 3,
+            definition_weight: 4.0,
+            definition_prefix: "Definition.".to_owned(),
+        },
+    )?;
+    json(
+        writer,
+        &budget,
+        &TokenBudget {
+            usable_share: 1.0,
+            passed_over_at_most: 8,
+        },
+    )?;
+    let tokens = context_tokens(root)?;
+    for (profile, percent) in BUDGETS {
+        let budgets = LAYERS.iter().zip(percent);
+        let budgets = budgets.map(|(layer, percent)| ((*layer).to_owned(), tokens * percent / 100));
+        let name = profile.name();
+        let settings = ProfileSettings {
+            profile: name.to_owned(),
+            budgets: budgets.collect::<BTreeMap<_, _>>(),
+        };
+        json(writer, &format!("profiles/{name}.json"), &settings)?;
     }
-    for kind in CONTENT_TYPES {
-        let mut rng = writer.rng(kind);
-        let profile = json!({
-            "task": kind, "layers": ["L1", "L2", "L3"], "weight": 0.125,
-            "token_budget": 2_000 + 250 * rng.below(24),
-        });
-        writer.json(&format!("profiles/{kind}.json"), 0o644, &profile)?;
+    traces(writer, root)
+}
+
+fn json<T: Serialize>(writer: &mut Writer, path: &str, value: &T) -> Result<(), FactoriaError> {
+    let value = serde_json::to_value(value).map_err(FactoriaError::json(path))?;
+    writer.json(path, 0o644, &value)
+}
+
+/// Returns the mean number of tokens of a whole context.
+fn context_tokens(root: &Path) -> Result<u64, FactoriaError> {
+    let optimiser = Optimiser::open(root)?;
+    let mut tokens = 0;
+    for (subject, content_type) in SUBJECTS.iter().zip(CONTENT_TYPES) {
+        let request = Request {
+            content_type: content_type.to_owned(),
+            subject: (*subject).to_owned(),
+            profile: Profile::Complex,
+        };
+        tokens += optimiser.baseline(&request)?.tokens;
+    }
+    Ok(tokens / SUBJECTS.len() as u64)
+}
+
+/// Writes what users asked for and what they got: `at,session,type,subject,profile,documents,tokens`.
+fn traces(writer: &mut Writer, root: &Path) -> Result<(), FactoriaError> {
+    let optimiser = Optimiser::open(root)?;
+    let mut answered = Vec::new();
+    for number in 0..TRACED {
+        let request = Request {
+            content_type: CONTENT_TYPES[number % CONTENT_TYPES.len()].to_owned(),
+            subject: SUBJECTS[number * 5 % SUBJECTS.len()].to_owned(),
+            profile: Profile::ALL[number / CONTENT_TYPES.len() % Profile::ALL.len()],
+        };
+        let context = optimiser.optimised(&request)?;
+        answered.push(format!(
+            "{},{},{},{},{}",
+            request.content_type,
+            request.subject,
+            request.profile.name(),
+            context.documents.len(),
+            context.tokens
+        ));
     }
     let mut rng = writer.rng("traces");
     let mut seconds = 0;
     let share = writer.left().saturating_sub(1_000);
     for number in 1..=4 {
-        writer.stream(&format!("traces/loads-{number}.csv"), 0o644, share / 4, |out| {
-            seconds += rng.below(20);
-            // Writing to memory does not fail.
-            let _ = writeln!(
-                out,
-                "{},{},{:08x},{},{},{}.{:03}",
-                fill::at(seconds),
-                rng.pick(&CONTENT_TYPES),
-                rng.below(1 << 32),
-                800 + rng.below(9_000),
-                400 + rng.below(4_000),
-                4 + rng.below(120),
-                rng.below(1_000),
-            );
-        })?;
+        writer.stream(
+            &format!("traces/requests-{number}.csv"),
+            0o644,
+            share / 4,
+            |out| {
+                seconds += rng.below(20);
+                // Writing to memory does not fail.
+                let _ = writeln!(
+                    out,
+                    "{},{:016x},{}",
+                    fill::at(seconds),
+                    rng.bits(),
+                    rng.pick(&answered)
+                );
+            },
+        )?;
     }
     Ok(())
 }

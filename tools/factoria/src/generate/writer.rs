@@ -82,6 +82,11 @@ impl Writer {
         self.budget.saturating_sub(self.written.bytes + self.listed)
     }
 
+    /// Returns the seed of the system.
+    pub(super) fn seed(&self) -> u64 {
+        self.seed
+    }
+
     /// Returns the prose that belongs to a file of this folder.
     pub(super) fn prose(&self, path: &str) -> Prose {
         Prose::new(self.seed, &format!("{}/{path}", self.folder.name))

@@ -1,8 +1,7 @@
 //! Generating content: the service, started on the data and asked for each of the 8 types.
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,14 +9,13 @@ use std::time::Duration;
 use rekindle_model::time::{Clock, SystemClock};
 use serde_json::Value;
 
+use crate::client::Connection;
 use crate::error::FactoriaError;
 use crate::frameworks::CONTENT_TYPES;
-use crate::serve;
+use crate::serve::{DEFAULT_RATE, ServeOptions, Serving};
 
 /// How long one answer may take.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// The longest answer that is read, in bytes; those of the service have some kB.
-const LONGEST_ANSWER: u64 = 4 << 20;
 
 /// Starts the service on the system, in a mode that writes nothing, and asks it over HTTP. Measures:
 /// - `content_types_generatable`: the types, of 8, that it answers with a piece.
@@ -43,20 +41,27 @@ fn ask_all(root: &Path) -> Result<BTreeMap<String, f64>, FactoriaError> {
         .enable_all()
         .build()
         .map_err(failed)?;
-    let service = runtime.block_on(serve::read_only(root, Arc::clone(&clock)))?;
+    let options = ServeOptions {
+        root: root.to_owned(),
+        listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        rate: DEFAULT_RATE,
+        read_only: true,
+        clock: Arc::clone(&clock),
+    };
+    let service = runtime.block_on(Serving::start(options))?;
     let begun = clock.now();
     let mut generated = 0_u32;
     let mut passing = 0_u32;
     let mut quality = 0.0;
     for kind in CONTENT_TYPES {
-        if let Some(answer) = ask(service.socket(), kind) {
+        if let Some(answer) = runtime.block_on(ask(service.socket(), kind)) {
             generated += 1;
             passing += u32::from(answer["passes"]["overall_quality"] == true);
             quality += answer["overall_quality"].as_f64().unwrap_or(0.0);
         }
     }
     let took = clock.now().since(&begun).duration;
-    runtime.block_on(service.stop());
+    runtime.block_on(service.stop())?;
     let all = CONTENT_TYPES.len() as f64;
     Ok(BTreeMap::from([
         ("content_types_generatable".to_owned(), f64::from(generated)),
@@ -67,16 +72,11 @@ fn ask_all(root: &Path) -> Result<BTreeMap<String, f64>, FactoriaError> {
 }
 
 /// Asks for a piece of that type; `None` for any answer without one.
-fn ask(socket: SocketAddr, kind: &str) -> Option<Value> {
-    let mut stream = TcpStream::connect_timeout(&socket, PATIENCE).ok()?;
-    stream.set_read_timeout(Some(PATIENCE)).ok()?;
-    let request =
-        format!("GET /generate?type={kind} HTTP/1.1\r\nHost: {socket}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).ok()?;
-    let mut answer = String::new();
-    stream.take(LONGEST_ANSWER).read_to_string(&mut answer).ok()?;
-    let (head, body) = answer.split_once("\r\n\r\n")?;
-    let answer: Value = serde_json::from_str(body).ok()?;
+async fn ask(socket: SocketAddr, kind: &str) -> Option<Value> {
+    let mut connection = Connection::open(socket).await.ok()?;
+    let target = format!("/generate?type={kind}");
+    let (status, body) = connection.get(&target, PATIENCE).await.ok()?;
+    let answer: Value = serde_json::from_slice(&body).ok()?;
     let made = answer["text"].as_str().is_some_and(|text| !text.is_empty());
-    (head.starts_with("HTTP/1.1 200 ") && answer["content_type"] == kind && made).then_some(answer)
+    (status == 200 && answer["content_type"] == kind && made).then_some(answer)
 }

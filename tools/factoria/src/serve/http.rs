@@ -3,8 +3,8 @@
 //! | request | answer |
 //! |---|---|
 //! | `GET /health` | [`Health`](super::Health), with 200, or 503 where something is not whole |
-//! | `GET /context?layer=L1&path=…` | the document with everything it imports, and how long that took |
-//! | `GET /context?layer=L1` | the documents of a layer |
+//! | `GET /context?type=…&subject=…&profile=…` | the [optimised context](crate::optimise), and how long that took |
+//! | the same with `&path=baseline` | the unoptimised one |
 //! | `GET /generate?type=study_guide` | a piece of content of that type, assessed; `audience`, `subject` and `seed` may be given |
 //!
 //! Everything else, errors included, is `{"error": …}`.
@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{MatchedPath, Query, Request, State};
+use axum::extract::{Query, Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -26,7 +26,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use rekindle_model::time::Clock;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -35,8 +35,10 @@ use tokio_util::sync::CancellationToken;
 use super::generate::{Wish, piece};
 use super::health::{measure, milliseconds};
 use super::writer::Shared;
-use crate::context::{self, ContextError};
+use crate::optimise::{Context, Optimiser, Request as Wanted, RequestError};
 
+/// A request that is answered.
+const EXAMPLE: &str = "/context?type=study_guide&subject=mathematics&profile=simple";
 /// Connections at a time; more wait to be accepted.
 const CONNECTIONS: usize = 64;
 /// How long a client may take to send a request's head.
@@ -52,13 +54,24 @@ pub(super) struct Service(Arc<Parts>);
 
 struct Parts {
     root: PathBuf,
+    optimiser: Optimiser,
     clock: Arc<dyn Clock>,
     shared: Arc<Shared>,
 }
 
 impl Service {
-    pub(super) fn new(root: PathBuf, clock: Arc<dyn Clock>, shared: Arc<Shared>) -> Self {
-        Self(Arc::new(Parts { root, clock, shared }))
+    pub(super) fn new(
+        root: PathBuf,
+        optimiser: Optimiser,
+        clock: Arc<dyn Clock>,
+        shared: Arc<Shared>,
+    ) -> Self {
+        Self(Arc::new(Parts {
+            root,
+            optimiser,
+            clock,
+            shared,
+        }))
     }
 }
 
@@ -109,7 +122,9 @@ async fn count(State(service): State<Service>, request: Request, next: Next) -> 
 
 async fn health(State(service): State<Service>) -> Response {
     let looked = tokio::task::spawn_blocking(move || {
-        let Parts { root, clock, shared } = &*service.0;
+        let Parts {
+            root, clock, shared, ..
+        } = &*service.0;
         measure(root, &**clock, shared)
     });
     match looked.await {
@@ -125,48 +140,61 @@ async fn health(State(service): State<Service>) -> Response {
     }
 }
 
-/// What `/context` is asked for.
+/// How `/context` is asked to answer.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Way {
+    #[default]
+    Optimised,
+    Baseline,
+}
+
 #[derive(Debug, Deserialize)]
-struct Wanted {
-    layer: String,
-    path: Option<String>,
+struct How {
+    #[serde(default)]
+    path: Way,
+}
+
+/// The answer of `/context`.
+#[derive(Serialize)]
+struct Loaded {
+    #[serde(flatten)]
+    context: Context,
+    measured_ms: f64,
 }
 
 async fn load(
     State(service): State<Service>,
-    route: MatchedPath,
     wanted: Result<Query<Wanted>, QueryRejection>,
+    how: Result<Query<How>, QueryRejection>,
 ) -> Response {
-    let Query(Wanted { layer, path }) = match wanted {
-        Ok(wanted) => wanted,
-        Err(error) => {
-            let example = format!("{}?layer=L1&path=…", route.as_str());
-            return refused(error.status(), format!("{}; ask as {example}", error.body_text()));
+    let (wanted, way) = match (wanted, how) {
+        (Ok(Query(wanted)), Ok(Query(how))) => (wanted, how.path),
+        (Err(error), _) | (_, Err(error)) => {
+            return refused(error.status(), format!("{}; ask as {EXAMPLE}", error.body_text()));
         }
     };
     let loaded = tokio::task::spawn_blocking(move || {
-        let Parts { root, clock, shared } = &*service.0;
+        let Parts {
+            optimiser,
+            clock,
+            shared,
+            ..
+        } = &*service.0;
         let begun = clock.now();
-        let Some(path) = path else {
-            let documents = context::documents(root, &layer)?;
-            return Ok(json!({
-                "layer": layer, "documents": documents, "measured_ms": milliseconds(&**clock, &begun),
-            }));
+        let context = match way {
+            Way::Optimised => optimiser.optimised(&wanted)?,
+            Way::Baseline => optimiser.baseline(&wanted)?,
         };
-        let context = context::load(root, &layer, &path)?;
         let measured_ms = milliseconds(&**clock, &begun);
         // Never 0, which stands for "none was loaded yet".
         let micros = ((measured_ms * 1e3) as u64).max(1);
         shared.live.context_us.store(micros, Ordering::Relaxed);
-        Ok(json!({
-            "layer": layer, "document": context.document, "documents": context.documents,
-            "imports": context.imports, "bytes": context.text.len(), "measured_ms": measured_ms,
-            "text": context.text,
-        }))
+        Ok::<_, RequestError>(Loaded { context, measured_ms })
     });
     match loaded.await {
-        Ok(Ok(answer)) => Json(answer).into_response(),
-        Ok(Err(error)) => refused(status(&error), error.to_string()),
+        Ok(Ok(loaded)) => answer(loaded),
+        Ok(Err(error)) => refused(StatusCode::BAD_REQUEST, error.to_string()),
         Err(error) => refused(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
     }
 }
@@ -189,18 +217,30 @@ async fn make(State(service): State<Service>, wish: Result<Query<Wish>, QueryRej
     }
 }
 
-fn status(error: &ContextError) -> StatusCode {
-    match error {
-        ContextError::UnknownLayer { .. } | ContextError::Outside { .. } => StatusCode::BAD_REQUEST,
-        ContextError::Unknown { .. } => StatusCode::NOT_FOUND,
-        ContextError::Broken { .. } => StatusCode::SERVICE_UNAVAILABLE,
+/// Returns the context, or an error where it is not whole.
+fn answer(loaded: Loaded) -> Response {
+    let context = &loaded.context;
+    let Some(missing) = context.missing.first() else {
+        return Json(loaded).into_response();
+    };
+    if missing.starts_with(&context.document) {
+        let advice = "the first unit of each subject is 0001";
+        return refused(
+            StatusCode::NOT_FOUND,
+            format!("there is no document {missing}; {advice}"),
+        );
     }
+    let advice = "recover the component that holds context/";
+    refused(
+        StatusCode::SERVICE_UNAVAILABLE,
+        format!("{} lacks {missing}; {advice}", context.document),
+    )
 }
 
 async fn unknown() -> Response {
     refused(
         StatusCode::NOT_FOUND,
-        "ask for /health, /context?layer=L1&path=… or /generate?type=…".to_owned(),
+        format!("ask for /health, {EXAMPLE} or /generate?type=study_guide"),
     )
 }
 

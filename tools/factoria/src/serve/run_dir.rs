@@ -35,6 +35,15 @@ pub struct Address {
 }
 
 impl Address {
+    /// Returns the address of this process.
+    pub(super) fn new(socket: SocketAddr, clock: &dyn Clock) -> Self {
+        Self {
+            listening: format!("http://{socket}"),
+            pid: std::process::id(),
+            started: clock.now().utc.to_rfc3339_opts(SecondsFormat::Millis, true),
+        }
+    }
+
     /// Reads the address of the system at `root`. Returns none if the system does not run, or if its process was
     /// killed before it wrote one. After a kill, the address of the dead process is still there.
     pub fn read(root: &Path) -> Option<Self> {
@@ -45,7 +54,6 @@ impl Address {
 /// The folder of a running system, locked.
 #[derive(Debug)]
 pub(super) struct RunDir {
-    root: PathBuf,
     address: PathBuf,
     /// The lock lasts as long as this is open.
     _lock: File,
@@ -85,29 +93,18 @@ impl RunDir {
             .and_then(|()| lock.write_all(format!("{pid}\n").as_bytes()))
             .map_err(FactoriaError::io("write", &path))?;
         Ok(Self {
-            root: root.to_owned(),
             address: folder.join("address"),
             _lock: lock,
         })
     }
 
-    pub(super) fn root(&self) -> &Path {
-        &self.root
-    }
-
     /// Writes the address for others to read: all of it or nothing.
-    pub(super) fn announce(&self, socket: SocketAddr, clock: &dyn Clock) -> Result<Address, FactoriaError> {
-        let address = Address {
-            listening: format!("http://{socket}"),
-            pid: std::process::id(),
-            started: clock.now().utc.to_rfc3339_opts(SecondsFormat::Millis, true),
-        };
-        let mut text = serde_json::to_vec(&address).map_err(FactoriaError::json("the address"))?;
+    pub(super) fn announce(&self, address: &Address) -> Result<(), FactoriaError> {
+        let mut text = serde_json::to_vec(address).map_err(FactoriaError::json("the address"))?;
         text.push(b'\n');
         let new = self.address.with_extension("new");
         fs::write(&new, text).map_err(FactoriaError::io("write", &new))?;
-        fs::rename(&new, &self.address).map_err(FactoriaError::io("write", &self.address))?;
-        Ok(address)
+        fs::rename(&new, &self.address).map_err(FactoriaError::io("write", &self.address))
     }
 
     /// Removes the address. The lock's file stays: removing it would let two processes hold two locks.

@@ -65,7 +65,7 @@ struct Slot {
 }
 
 impl Shared {
-    /// Returns what the answers need where nothing is written.
+    /// Returns what a system that only answers has: no store.
     pub(super) fn idle(clock: Arc<dyn Clock>) -> Self {
         Self {
             live: Live::default(),
@@ -73,6 +73,18 @@ impl Shared {
             started: clock.now(),
             clock,
             state: Mutex::default(),
+        }
+    }
+
+    /// Returns what was done since the start.
+    pub(super) fn served(&self) -> Served {
+        let (records, rate, stores) = self.written();
+        Served {
+            seconds: self.uptime().as_secs_f64(),
+            records,
+            rate,
+            requests: self.live.requests.load(Ordering::Relaxed),
+            stores,
         }
     }
 
@@ -166,14 +178,7 @@ impl Writer {
             Ok(ended) => ended?,
             Err(_) => return Err(FactoriaError::WriterEnded { root }),
         }
-        let (records, rate, stores) = shared.written();
-        Ok(Served {
-            seconds: shared.uptime().as_secs_f64(),
-            records,
-            rate,
-            requests: shared.live.requests.load(Ordering::Relaxed),
-            stores,
-        })
+        Ok(shared.served())
     }
 }
 

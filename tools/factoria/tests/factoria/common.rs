@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rekindle_factoria::manifest::{Entry, Manifest, digest, octal};
-use rekindle_factoria::{Baseline, GenerateOptions, Generated, ProbeKind, generate, probe};
+use rekindle_factoria::{Baseline, GenerateOptions, Generated, ProbeKind, generate, probe_with};
 use tempfile::TempDir;
 
 /// Makes a system below a temporary folder, which must be kept as long as the system is needed.
@@ -22,14 +22,48 @@ pub(crate) fn system(seed: u64, size_bytes: u64) -> (TempDir, PathBuf, Generated
     (folder, root, generated)
 }
 
+/// The program that probes start.
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_factoria");
+
 /// Measures the whole system, comparing with nothing.
 pub(crate) fn measure(kind: ProbeKind, root: &Path) -> BTreeMap<String, f64> {
-    probe(kind, root, None, &Baseline::default()).unwrap()
+    probe_with(kind, root, None, &Baseline::default(), Path::new(PROGRAM)).unwrap()
 }
 
 /// Measures one part.
 pub(crate) fn measure_part(kind: ProbeKind, root: &Path, component: &str) -> BTreeMap<String, f64> {
-    probe(kind, root, Some(Path::new(component)), &Baseline::default()).unwrap()
+    let part = Some(Path::new(component));
+    probe_with(kind, root, part, &Baseline::default(), Path::new(PROGRAM)).unwrap()
+}
+
+/// Measures the optimiser without the cold load, for which new processes would be started.
+pub(crate) fn optimiser(root: &Path) -> BTreeMap<String, f64> {
+    let none = Path::new("/nonexistent");
+    let measured = probe_with(ProbeKind::Performance, root, None, &Baseline::default(), none).unwrap();
+    assert!(!measured.contains_key("context_loading_time_ms"));
+    measured
+}
+
+/// Copies some folders of a system, as a restore puts them down, and returns the root of the copy.
+pub(crate) fn copy(root: &Path, folders: &[&str]) -> (TempDir, PathBuf) {
+    let kept = tempfile::tempdir().unwrap();
+    let to = kept.path().join("data");
+    fs::create_dir(&to).unwrap();
+    fs::copy(root.join(".factoria"), to.join(".factoria")).unwrap();
+    for folder in folders {
+        for entry in walkdir::WalkDir::new(root.join(folder)) {
+            let entry = entry.unwrap();
+            let target = to.join(entry.path().strip_prefix(root).unwrap());
+            if entry.file_type().is_dir() {
+                fs::create_dir(&target).unwrap();
+            } else if entry.file_type().is_file() {
+                fs::copy(entry.path(), &target).unwrap();
+            } else {
+                std::os::unix::fs::symlink(fs::read_link(entry.path()).unwrap(), &target).unwrap();
+            }
+        }
+    }
+    (kept, to)
 }
 
 /// Describes every entry below `root`, the root included: type, mode, modification time, content.
@@ -63,7 +97,8 @@ pub(crate) fn compare(
     root: &Path,
     baseline: &BTreeMap<String, f64>,
 ) -> BTreeMap<String, f64> {
-    probe(kind, root, None, &Baseline::from(baseline.clone())).unwrap()
+    let baseline = Baseline::from(baseline.clone());
+    probe_with(kind, root, None, &baseline, Path::new(PROGRAM)).unwrap()
 }
 
 /// A file as it was, to be put back.

@@ -5,16 +5,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::common::{measure, measure_part, system, tree};
+use clap::Parser;
 use rekindle_factoria::command::{ProbeArgs, Surroundings};
 use rekindle_factoria::{Baseline, FactoriaCommand, FactoriaError, ProbeKind, probe};
 use rekindle_model::time::SystemClock;
 use tokio_util::sync::CancellationToken;
 
 const SMALL: u64 = 1_000_000;
-const KINDS: [ProbeKind; 8] = [
+const KINDS: [ProbeKind; 10] = [
     ProbeKind::Security,
     ProbeKind::Education,
     ProbeKind::Content,
+    ProbeKind::Performance,
+    ProbeKind::Service,
     ProbeKind::Files,
     ProbeKind::Models,
     ProbeKind::Quality,
@@ -319,8 +322,16 @@ fn a_root_that_cannot_be_read_is_an_error_and_an_empty_one_measures_nothing_whol
             .iter()
             .filter(|(name, value)| {
                 **value != 0.0
-                    && !["checks_made", "references", "references_broken", "generation_ms"]
-                        .contains(&name.as_str())
+                    && ![
+                        "checks_made",
+                        "generation_ms",
+                        "references",
+                        "references_broken",
+                        "requests",
+                        "service_requests",
+                        "service_start_ms",
+                    ]
+                    .contains(&name.as_str())
                     && !name.ends_with("_digest")
                     && !name.starts_with("entries_")
             })
@@ -347,13 +358,9 @@ async fn run(
         root: root.to_owned(),
         component: None,
         baseline: baseline.map(str::to_owned),
+        expect: Vec::new(),
     });
-    let around = Surroundings {
-        clock: Arc::new(SystemClock),
-        stop: CancellationToken::new(),
-        listening: Box::new(|_| {}),
-    };
-    rekindle_factoria::run(command, around).await
+    rekindle_factoria::run(command, around()).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -381,4 +388,48 @@ async fn the_command_compares_with_a_baseline_and_starts_the_service_from_within
         .unwrap_err()
         .to_string();
     assert!(refused.contains("the baseline"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_number_that_is_not_as_expected_fails_the_command() {
+    let (_kept, root, _) = system(1, SMALL);
+    let probe = |expect: &str| {
+        let line = [
+            "x",
+            "probe",
+            "files",
+            "--root",
+            root.to_str().unwrap(),
+            "--expect",
+            expect,
+        ];
+        let command = Line::try_parse_from(line).unwrap().command;
+        rekindle_factoria::run(command, around())
+    };
+    probe("manifest_match == 1").await.unwrap();
+    for (expect, why) in [
+        ("manifest_match < 1", "manifest_match is 1, expected < 1"),
+        ("speedup >= 2", "speedup was not measured"),
+    ] {
+        let error = probe(expect).await.unwrap_err().to_string();
+        assert!(error.contains(why), "{error}");
+    }
+    for wrong in ["speedup", "speedup fast", "speedup >= 0.9 of baseline"] {
+        let line = ["x", "probe", "files", "--root", "d", "--expect", wrong];
+        assert!(Line::try_parse_from(line).is_err(), "{wrong}");
+    }
+}
+
+#[derive(Debug, clap::Parser)]
+struct Line {
+    #[command(subcommand)]
+    command: FactoriaCommand,
+}
+
+fn around() -> Surroundings<'static> {
+    Surroundings {
+        clock: Arc::new(SystemClock),
+        stop: CancellationToken::new(),
+        listening: Box::new(|_| {}),
+    }
 }

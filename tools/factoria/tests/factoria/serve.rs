@@ -33,6 +33,7 @@ fn options(root: &Path) -> ServeOptions {
         root: root.to_owned(),
         listen: "127.0.0.1:0".parse().unwrap(),
         rate: RATE,
+        read_only: false,
         clock: Arc::new(SystemClock),
     }
 }
@@ -410,48 +411,58 @@ async fn what_a_recovery_puts_in_place_is_not_written_to_by_the_system_that_lost
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_context_comes_with_everything_it_imports_and_the_time_it_took() {
+async fn a_context_comes_optimised_or_whole_and_with_the_time_it_took() {
     let (_kept, root, _) = system(1, SMALL);
     let serving = Serving::start(options(&root)).await.unwrap();
     let socket = serving.socket();
-    let (status, listed) = get(socket, "/context?layer=L1");
-    let documents = listed["documents"].as_array().unwrap();
-    assert!(status == 200 && !documents.is_empty(), "{listed}");
-    let document = documents
-        .iter()
-        .filter_map(Value::as_str)
-        .find(|path| path.is_ascii())
-        .unwrap();
-    let (status, context) = get(socket, &format!("/context?layer=L1&path={document}"));
-    assert_eq!(status, 200, "{context}");
-    assert!(context["measured_ms"].as_f64().unwrap() > 0.0);
-    let parts: Vec<&str> = context["documents"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .filter_map(Value::as_str)
-        .collect();
-    assert_eq!(parts.last(), Some(&document));
-    assert!(parts.iter().any(|path| path.starts_with("L3/")), "{parts:?}");
-    let text = context["text"].as_str().unwrap();
+    let wanted = "/context?type=study_guide&subject=history&profile=complex";
+    let (status, whole) = get(socket, &format!("{wanted}&path=baseline"));
+    assert_eq!(status, 200, "{whole}");
+    assert!(whole["measured_ms"].as_f64().unwrap() > 0.0);
+    let documents = [
+        "L3/history/0001/study.md",
+        "L3/history/0001/definitions.md",
+        "L2/history/0001/study.md",
+        "L1/history/0001/study_guide.md",
+    ];
+    assert_eq!(whole["documents"], Value::from(documents.as_slice()));
+    let text = whole["text"].as_str().unwrap();
     assert!(!text.contains("@import"));
     let mut at = 0;
-    for part in &parts {
+    for document in documents {
         // Each document's own text is there once, in this order.
-        let own = fs::read_to_string(root.join("context").join(part)).unwrap();
+        let own = fs::read_to_string(root.join("context").join(document)).unwrap();
         let own: String = own
             .split_inclusive('\n')
             .filter(|line| !line.starts_with("@import "))
             .collect();
-        assert!(text[at..].starts_with(&own), "{part}");
-        at += own.len();
+        let rest = text[at..].trim_start();
+        assert!(rest.starts_with(own.trim()), "{document}");
+        at = text.len() - rest.len() + own.trim().len();
     }
     assert_eq!(at, text.len());
+    let (status, optimised) = get(socket, wanted);
+    assert_eq!((status, &optimised["optimised"]), (200, &Value::from(true)));
+    assert_eq!(optimised["cache_hits"], 3);
+    assert!(optimised["tokens"].as_u64() < whole["tokens"].as_u64());
 
     for (target, expected) in [
-        ("/context?layer=L1&path=nowhere.md", 404),
-        ("/context?layer=L9&path=a.md", 400),
-        ("/context?layer=L1&path=../../.factoria", 400),
+        ("/context?type=poem&subject=history&profile=simple", 400),
+        ("/context?type=study_guide&subject=alchemy&profile=simple", 400),
+        ("/context?type=study_guide&subject=history/..&profile=simple", 400),
+        (
+            "/context?type=study_guide&subject=history/0001/x&profile=simple",
+            400,
+        ),
+        (
+            "/context?type=study_guide&subject=history/9999&profile=simple",
+            404,
+        ),
+        ("/context?type=study_guide&subject=history&profile=harder", 400),
+        (
+            "/context?type=study_guide&subject=history&profile=simple&path=fast",
+            400,
+        ),
         ("/context", 400),
         ("/elsewhere", 404),
     ] {
@@ -459,13 +470,62 @@ async fn a_context_comes_with_everything_it_imports_and_the_time_it_took() {
         assert_eq!(status, expected, "{target}: {answer}");
         assert!(answer["error"].is_string(), "{target}: {answer}");
     }
-    fs::remove_file(root.join("context").join(parts[0])).unwrap();
-    let (status, answer) = get(socket, &format!("/context?layer=L1&path={document}"));
+    fs::remove_file(root.join("context").join(documents[0])).unwrap();
+    let (status, answer) = get(socket, wanted);
     assert!(
-        status == 503 && answer["error"].as_str().unwrap().contains(parts[0]),
+        status == 503 && answer["error"].as_str().unwrap().contains(documents[0]),
         "{answer}"
     );
     serving.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_system_that_only_answers_writes_nothing_and_runs_beside_the_one_that_writes() {
+    let (_kept, root, _) = system(1, SMALL);
+    let before = tree(&root);
+    let read_only = || ServeOptions {
+        read_only: true,
+        ..options(&root)
+    };
+    let answering = Serving::start(read_only()).await.unwrap();
+    let socket = answering.socket();
+    let wanted = "/context?type=flashcards&subject=civics&profile=simple";
+    assert_eq!(get(socket, wanted).0, 200);
+    let (status, health) = get(socket, "/health");
+    assert_eq!(
+        (status, &health["status"]),
+        (200, &Value::from("ok")),
+        "{health:#}"
+    );
+    assert_eq!(answering.stop().await.unwrap().records, 0);
+    assert_eq!(tree(&root), before);
+
+    let writing = Serving::start(options(&root)).await.unwrap();
+    let answering = Serving::start(read_only()).await.unwrap();
+    assert_eq!(get(answering.socket(), wanted).0, 200);
+    answering.stop().await.unwrap();
+    assert!(Address::read(&root).is_some(), "the other one's address stays");
+    writing.stop().await.unwrap();
+}
+
+#[test]
+fn the_service_probe_starts_asks_and_stops_and_counts_what_is_answered_right() {
+    let (_kept, root, _) = system(1, SMALL);
+    let healthy = measure(ProbeKind::Service, &root);
+    assert_eq!(healthy["service_answers"], 1.0);
+    assert!(healthy["service_tokens"] > 0.0 && healthy["service_start_ms"] > 0.0);
+    assert!(healthy["service_first_context_ms"] > 0.0);
+    // Simple tasks do not read the reference.
+    fs::remove_dir_all(root.join("context/L3")).unwrap();
+    let measured = measure(ProbeKind::Service, &root);
+    assert!(
+        (measured["service_answers"] - 1.0 / 3.0).abs() < 1e-9,
+        "{measured:?}"
+    );
+    fs::remove_dir_all(root.join("context/L1")).unwrap();
+    let measured = measure(ProbeKind::Service, &root);
+    assert_eq!(measured["service_answers"], 0.0);
+    assert!(measured.contains_key("service_start_ms") && !measured.contains_key("service_first_context_ms"));
 }
 
 #[test]
@@ -564,9 +624,9 @@ async fn an_audit_log_that_ends_before_its_checkpoint_is_not_gone_on_with() {
 async fn content_is_made_from_what_is_on_disk_and_a_wish_that_cannot_be_met_is_refused() {
     let (_kept, root, _) = system(1, SMALL);
     let before = tree(&root);
-    let service = rekindle_factoria::serve::read_only(&root, Arc::new(SystemClock))
-        .await
-        .unwrap();
+    let mut options = options(&root);
+    options.read_only = true;
+    let service = Serving::start(options).await.unwrap();
     let socket = service.socket();
     let (status, piece) = get(
         socket,
@@ -608,7 +668,7 @@ async fn content_is_made_from_what_is_on_disk_and_a_wish_that_cannot_be_met_is_r
         refused["error"].as_str().unwrap().contains("restore education/"),
         "{refused}"
     );
-    service.stop().await;
+    service.stop().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
