@@ -49,9 +49,9 @@ const LISTED: usize = 10;
 
 /// Returns the requested set among `sets`, which are in any order.
 ///
-/// `latest` and a time take only sets that are recovery-ready, have no snapshot of `distrust`, and whose consistency points
-/// all lie at or before `disaster_at` or that time. Data that was captured later may hold the disaster already. A set that is
-/// requested by its id is taken without these conditions.
+/// `latest` and a time take only sets that are recovery-ready and whose consistency points all lie at or before
+/// `disaster_at` or that time. Data that was captured later may hold the disaster already. They prefer a set without any
+/// snapshot of `distrust`. A set that is requested by its id is taken without these conditions.
 pub(crate) fn choose<'a>(
     sets: &'a [RecoverySet],
     from: &From,
@@ -59,15 +59,18 @@ pub(crate) fn choose<'a>(
     distrust: &BTreeSet<SnapshotId>,
 ) -> Result<&'a RecoverySet, Failure> {
     let newest_before = |limit: Option<DateTime<Utc>>| {
+        let trusted = |set: &&RecoverySet| distrusted(set, distrust).next().is_none();
         let fits = |set: &&RecoverySet| {
             set.recovery_ready
-                && distrusted(set, distrust).next().is_none()
                 && set
                     .members
                     .values()
                     .all(|member| limit.is_none_or(|limit| member.consistency_point.utc <= limit))
         };
-        sets.iter().filter(fits).max_by_key(|set| set.id)
+        let ready = || sets.iter().filter(fits);
+        // The validation itself may have been at fault: better such a set than none.
+        let best = ready().filter(trusted).max_by_key(|set| set.id);
+        best.or_else(|| ready().max_by_key(|set| set.id))
     };
     let (found, wanted) = match from {
         From::Latest => {
@@ -221,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_set_that_was_found_invalid_is_taken_only_by_its_name() {
+    fn a_set_that_was_found_invalid_is_taken_by_its_name_or_if_no_other_is_better() {
         let sets = [set(10, true), set(30, true)];
         let distrust = BTreeSet::from([sets[1].members["a"].snapshot]);
         let of = |from| {
@@ -231,6 +234,9 @@ mod tests {
         };
         assert_eq!(of("latest"), sets[0].id);
         assert_eq!(of(&sets[1].id.to_string()), sets[1].id);
+        let all = sets.iter().map(|set| set.members["a"].snapshot).collect();
+        let of_all = choose(&sets, &From::Latest, None, &all).unwrap();
+        assert_eq!(of_all.id, sets[1].id, "no set is better, so the newest is taken");
     }
 
     #[test]

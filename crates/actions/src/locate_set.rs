@@ -155,6 +155,17 @@ impl Action for LocateSet {
             )
             .with_hint("choose another recovery set"));
         }
+        let mut warnings: Vec<String> = Vec::new();
+        warnings.extend(found.forgotten.iter().map(|why| {
+            format!("{why}; so this workspace cannot tell whether a tier was put back to an earlier state")
+        }));
+        let invalid: Vec<&str> = choose::distrusted(set, &distrust).collect();
+        if !invalid.is_empty() {
+            let names = invalid.join(", ");
+            warnings.push(format!(
+                "a validation has found {names} of this set invalid, and no set is better"
+            ));
+        }
         let components: serde_json::Map<String, Value> = set
             .members
             .iter()
@@ -179,9 +190,7 @@ impl Action for LocateSet {
             "passed_over": chosen.passed_over,
             // Whether anything outside of the tiers' own listings says that this is the newest set.
             "confirmed": found.confirms(set.id),
-            "warnings": found.forgotten.iter().map(|why| format!(
-                "{why}; so this workspace cannot tell whether a tier was put back to an earlier state"
-            )).collect::<Vec<_>>(),
+            "warnings": warnings,
             "tier_order": found.order(set.id),
             "tiers_silent": found.silent,
             "components": components,

@@ -54,7 +54,7 @@ impl Outlook {
     /// Returns the outlook of a component's recovery; none if the component has no RTO.
     pub(crate) fn of(site: &Site, cx: &StepContext, name: &str) -> Option<Self> {
         let component = site.system().components.get(name)?;
-        let began = cx.clock.now();
+        let began = site.clock().now();
         let struck = cx.disaster_at.or_else(|| cx.run.created())?;
         Some(Self::new(name, site.system().rto(component)?, struck, began))
     }

@@ -311,16 +311,17 @@ impl Sets {
 
 /// Returns why a set is not taken; none if it could be.
 fn why_not(set: &RecoverySet, distrust: &BTreeSet<SnapshotId>) -> Option<String> {
-    let of = time::show(set.created.utc);
+    if !set.recovery_ready {
+        return Some(why_not_ready(set));
+    }
     let found: Vec<&str> = choose::distrusted(set, distrust).collect();
-    if !found.is_empty() {
-        let names = found.join(", ");
-        return Some(format!(
+    let (names, of) = (found.join(", "), time::show(set.created.utc));
+    (!found.is_empty()).then(|| {
+        format!(
             "recovery set {} of {of}: a validation found {names} invalid",
             set.id
-        ));
-    }
-    (!set.recovery_ready).then(|| why_not_ready(set))
+        )
+    })
 }
 
 /// Returns why a set is not ready for a recovery.

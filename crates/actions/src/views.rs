@@ -8,6 +8,7 @@ use rekindle_model::event::SkipReason;
 use rekindle_model::failure::{Failure, code};
 use rekindle_model::id::{SetId, SnapshotId, StepId};
 use rekindle_model::step::StepState;
+use rekindle_model::system::{After, System};
 use rekindle_plan::workflow::RECOVERY;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -155,12 +156,24 @@ fn outputs<T: DeserializeOwned>(views: &Views) -> Vec<T> {
         .collect()
 }
 
-/// Returns whether a program of the system's own has run and ended in this run, other than right before the step. It
-/// may have changed any restored data.
-pub(crate) fn ran_a_command(cx: &StepContext) -> bool {
+/// Returns whether a program of the system's own has run and ended in this run, other than right before the step, and may
+/// have changed the restored data of `component`. A component's recovery steps may change its own data and that of the
+/// components that it comes after; other programs may change any.
+pub(crate) fn ran_a_command(cx: &StepContext, system: &System, component: &str) -> bool {
+    let may_change = |id: &StepId| match (id.template(), id.keys().first()) {
+        (RECOVERY, Some(owner)) => system.component(owner).is_none_or(|(own, spec)| {
+            let before = |after: &After| {
+                system
+                    .component(after.component())
+                    .is_some_and(|(name, _)| name == component)
+            };
+            own == component || spec.after.iter().any(before)
+        }),
+        _ => true,
+    };
     cx.steps.iter().any(|(id, view)| {
         let ran = !matches!(view.state.state, StepState::Skipped { .. });
-        ran && view.uses == crate::COMMAND && !cx.step.needs.contains(id)
+        ran && view.uses == crate::COMMAND && !cx.step.needs.contains(id) && may_change(id)
     })
 }
 

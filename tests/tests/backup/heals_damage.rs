@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use rekindle_tests::sandbox::{NOTES_IN_TWO_TIERS, Sandbox, la_factoria};
+use rekindle_tests::sandbox::{NOTES_IN_TWO_TIERS, Sandbox, la_factoria_in_short};
 use rekindle_tests::tree;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_rekindle-under-test");
@@ -38,7 +38,7 @@ fn tiers(sandbox: &Sandbox) -> Vec<PathBuf> {
 
 #[test]
 fn a_damaged_pack_is_found_stored_again_by_the_next_backup_and_its_tier_restores_alone() {
-    let backed_up = Sandbox::new(BINARY, la_factoria(), 5_000_000);
+    let backed_up = Sandbox::new(BINARY, &la_factoria_in_short(), 5_000_000);
     backed_up.ok(&["backup"]);
     backed_up.ok(&["recover", "--to", "before"]);
     let before = tree::read(&backed_up.path("before")).expect("read");
@@ -67,7 +67,7 @@ fn a_damaged_pack_is_found_stored_again_by_the_next_backup_and_its_tier_restores
 
 #[test]
 fn a_second_backup_heals_tiers_whose_packs_are_all_damaged_while_the_living_data_is_whole() {
-    let sandbox = Sandbox::new(BINARY, la_factoria(), 2_000_000);
+    let sandbox = Sandbox::new(BINARY, &la_factoria_in_short(), 2_000_000);
     sandbox.ok(&["backup"]);
     sandbox.ok(&["recover", "--to", "before"]);
     for tier in tiers(&sandbox) {

@@ -10,13 +10,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use rekindle_tests::faults::Place;
-use rekindle_tests::sandbox::{Sandbox, la_factoria};
+use rekindle_tests::sandbox::{Sandbox, la_factoria_in_short};
 use rekindle_tests::tree;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_rekindle-under-test");
 
 fn backed_up() -> Sandbox {
-    let sandbox = Sandbox::new(BINARY, la_factoria(), 5_000_000);
+    let sandbox = Sandbox::new(BINARY, &la_factoria_in_short(), 5_000_000);
     sandbox.ok(&["backup"]);
     sandbox
 }

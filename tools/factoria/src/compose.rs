@@ -14,6 +14,7 @@ use std::fmt::Write;
 
 use crate::curriculum::{Curriculum, Level, Pattern};
 use crate::frameworks::{AGE_BANDS, SUBJECTS, standard_code};
+use crate::lacking::Lacking;
 use crate::text::Prose;
 
 mod graded;
@@ -68,14 +69,6 @@ pub(crate) struct Piece {
     pub(crate) standard: String,
     /// Markdown.
     pub(crate) body: String,
-}
-
-/// What a piece could not be made without.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no {content_type} can be made without {what}; restore education/, quality/ and context/prompts/")]
-pub struct Lacking {
-    pub(crate) content_type: String,
-    pub(crate) what: String,
 }
 
 /// Makes a piece. The same documents, wishes and state of `prose` give the same piece.

@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-pub use crate::compose::Lacking;
+pub use crate::lacking::Lacking;
 
 /// Why an operation on a La Factoria system was not done.
 #[derive(Debug, thiserror::Error)]
@@ -138,14 +138,16 @@ pub enum FactoriaError {
         root: PathBuf,
     },
     /// The tokenizer's vocabulary, which is compiled in, cannot be read: a defect of this library.
-    #[error("cannot load the vocabulary {}: {why}", crate::optimise::VOCABULARY)]
+    #[error("cannot load the vocabulary {name}: {why}")]
     Vocabulary {
+        /// Its name.
+        name: &'static str,
         /// The tokenizer's reason.
         why: String,
     },
     /// A context was asked for that no system has.
     #[error(transparent)]
-    Request(#[from] crate::optimise::RequestError),
+    Request(#[from] crate::optimise::refused::RequestError),
     /// The configuration does not say what the cache holds.
     #[error(
         "{} does not say which documents have cache entries; recover performance/ first, nothing was changed",

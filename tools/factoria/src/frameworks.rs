@@ -6,8 +6,6 @@
 
 use serde_json::{Map, Value};
 
-use crate::error::FactoriaError;
-
 /// The 8 content types.
 pub const CONTENT_TYPES: [&str; 8] = [
     "master_content_outline",
@@ -115,12 +113,12 @@ const DOCUMENTS: [(&str, &str); 8] = [
 ];
 
 /// Returns a built-in document, as an object by its keys; empty for a name that is none.
-pub fn built_in(name: &str) -> Result<Map<String, Value>, FactoriaError> {
+pub fn built_in(name: &str) -> serde_json::Result<Map<String, Value>> {
     let text = DOCUMENTS
         .iter()
         .find(|(known, _)| *known == name)
         .map_or("{}", |(_, text)| text);
-    serde_json::from_str(text).map_err(FactoriaError::json(name))
+    serde_json::from_str(text)
 }
 
 #[cfg(test)]

@@ -30,6 +30,7 @@ pub(crate) mod fill;
 mod intelligence;
 mod monitoring;
 mod performance;
+mod plan;
 mod quality;
 mod reporting;
 mod security;
@@ -118,7 +119,7 @@ pub fn generate(options: &GenerateOptions) -> Result<Generated, FactoriaError> {
     generated.files += 1;
     generated.bytes += marker;
     let users = users_db::users(*size_bytes);
-    let plan = context::Plan::new(*size_bytes);
+    let plan = plan::Plan::new(*size_bytes);
     let mut extent = Extent::default();
     for folder in ORDER.iter().filter_map(|name| layout::find(name)) {
         // Divided first, so that the largest sizes do not overflow.

@@ -37,6 +37,7 @@ pub mod damage;
 pub mod error;
 pub mod frameworks;
 pub mod generate;
+mod lacking;
 pub mod layout;
 pub mod load;
 pub mod manifest;

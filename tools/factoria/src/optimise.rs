@@ -42,12 +42,14 @@ mod mix;
 pub(crate) mod passages;
 mod rank;
 pub mod rebuild;
+pub mod refused;
 pub(crate) mod settings;
 pub(crate) mod tokens;
 
 pub use mix::mix;
 use passages::{Passage, SEPARATOR, prepare};
 use rank::Task;
+pub use refused::RequestError;
 pub(crate) use settings::Settings;
 use tokens::SEPARATOR_TOKENS;
 pub use tokens::{Tokenizer, VOCABULARY};
@@ -109,23 +111,6 @@ pub struct Context {
     pub optimised: bool,
     /// The context itself.
     pub text: String,
-}
-
-/// Why a request cannot be answered.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RequestError {
-    /// There is no such content type.
-    #[error("there is no content type {name:?}; there are {}", CONTENT_TYPES.join(", "))]
-    UnknownType {
-        /// The name that was given.
-        name: String,
-    },
-    /// There is no such subject, or the unit is no unit.
-    #[error("there is no subject {name:?}; there are {}, each also with a unit as in mathematics/0001", SUBJECTS.join(", "))]
-    UnknownSubject {
-        /// The name that was given.
-        name: String,
-    },
 }
 
 impl Request {

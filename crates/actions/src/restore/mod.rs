@@ -137,7 +137,7 @@ impl Action for Restore {
             // Only a program or a server can read the data; the probes of the validation check it.
             return Ok(None);
         }
-        let may_change = job.is_disturbed() || views::ran_a_command(cx);
+        let may_change = job.is_disturbed() || views::ran_a_command(cx, self.0.system(), &job.name);
         let counts = |entry: &Entry, aspect| match aspect {
             // The target may not hold FIFOs and devices at all; the restore has named them.
             Aspect::Missing => !entry.kind.is_node(),
@@ -210,9 +210,9 @@ async fn restored(
     let outlook = Mutex::new(Outlook::of(site, cx, &job.name));
     let record = |restored: RestoreCheckpoint| {
         let mut outlook = outlook.lock().unwrap_or_else(PoisonError::into_inner);
-        let objective = outlook
-            .as_mut()
-            .and_then(|outlook| outlook.progressed(&cx.clock.now(), restored.bytes_done, job.snapshot.bytes));
+        let objective = outlook.as_mut().and_then(|outlook| {
+            outlook.progressed(&site.clock().now(), restored.bytes_done, job.snapshot.bytes)
+        });
         let worse = objective.is_some();
         let progress = json!(Progress {
             snapshot: job.snapshot.id,

@@ -1,7 +1,7 @@
 //! `factoria …`: the commands of `rekindle factoria`, without the rest of Rekindle.
 //!
 //! The tests of this crate start it where a probe starts its own program. It takes the same arguments as
-//! `rekindle --json factoria …` and prints the same JSON.
+//! `rekindle factoria` with `--json` and prints the same JSON.
 
 use std::io::Write;
 use std::process::ExitCode;

@@ -42,7 +42,9 @@ pub(super) fn write(writer: &mut Writer, users: u64) -> Result<u64, FactoriaErro
     let failed = FactoriaError::database(&database.path);
     prompts(&mut database, &mut prose).map_err(&failed)?;
     let root = writer.root();
-    let rules = built_in("quality_assessment")?.into();
+    let rules = built_in("quality_assessment")
+        .map_err(FactoriaError::json("quality_assessment"))?
+        .into();
     let desk = Desk {
         curriculum: Curriculum::read(&root),
         rules: Rules::of(&rules),

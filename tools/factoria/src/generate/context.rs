@@ -13,6 +13,7 @@
 
 use super::facts::{self, topic};
 use super::fill;
+use super::plan::{DEFINITIONS, L1, L2, L3, NOTICE, Plan, VOLUME_BYTES};
 use super::writer::Writer;
 use crate::error::FactoriaError;
 use crate::frameworks::{CONTENT_TYPES, SUBJECTS};
@@ -22,63 +23,6 @@ use crate::text::Prose;
 
 /// What content types share, two and two, in their order.
 const GROUPS: [&str; 4] = ["delivery", "study", "reading", "practice"];
-/// Bytes of a unit from which a subject gets another one, and at most.
-const UNIT_BYTES: u64 = 60_000;
-const MOST_UNIT_BYTES: u64 = 64_000;
-/// Units of a subject at most; a larger system has a larger library. It bounds the number of files.
-const MOST_UNITS: u64 = 16;
-/// A library volume, in bytes: half of what a document may have.
-const VOLUME_BYTES: u64 = crate::context::DOCUMENT_BYTES / 2;
-/// Documents of a unit, and what each costs in the manifest.
-const UNIT_DOCUMENTS: u64 = 17;
-const LISTED_BYTES: u64 = 150;
-/// What prompts, overview and link take.
-const FIXED_BYTES: u64 = 9_000;
-/// Shares of one context's bytes, in per cent: the documents of its layers, and the repeated parts in each.
-const L1: u64 = 33;
-const L2: u64 = 37;
-const L3: u64 = 18;
-const DEFINITIONS: u64 = 12;
-const NOTICE: u64 = 4;
-/// The bytes of a unit's files are that many per cent of one context's bytes.
-const UNIT: u64 = 8 * L1 + 4 * (L2 + L3) + DEFINITIONS;
-
-/// How many of what a system of some size has.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Plan {
-    /// Units of each subject.
-    pub(super) units: u64,
-    /// Bytes of one context.
-    context: u64,
-    /// Library volumes of each subject, and how many of them the cache has room for.
-    volumes: u64,
-    pub(super) cached_volumes: u64,
-}
-
-impl Plan {
-    pub(super) fn new(size_bytes: u64) -> Self {
-        let share = |name| size_bytes / 1000 * crate::layout::find(name).map_or(0, |folder| folder.share);
-        let subjects = SUBJECTS.len() as u64;
-        let subject = share("context").saturating_sub(FIXED_BYTES) / subjects;
-        let units = (subject / UNIT_BYTES).clamp(1, MOST_UNITS);
-        let unit = (subject / units).min(MOST_UNIT_BYTES);
-        let volumes = (subject - units * unit) / (VOLUME_BYTES + LISTED_BYTES);
-        // An entry is about a tenth longer than its document.
-        let cached = units * unit * (4 * (L2 + L3) + DEFINITIONS) / UNIT;
-        let room = (share("cache") / subjects).saturating_sub(cached * 11 / 10);
-        Self {
-            units,
-            context: unit.saturating_sub(UNIT_DOCUMENTS * LISTED_BYTES) * 100 / UNIT,
-            volumes,
-            cached_volumes: volumes.min(room / (VOLUME_BYTES * 11 / 10)),
-        }
-    }
-
-    fn part(&self, percent: u64) -> usize {
-        usize::try_from(self.context * percent / 100).unwrap_or(usize::MAX)
-    }
-}
-
 pub(super) fn write(writer: &mut Writer, plan: &Plan) -> Result<(), FactoriaError> {
     prompts(writer)?;
     for subject in SUBJECTS {

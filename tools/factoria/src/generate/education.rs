@@ -17,7 +17,7 @@ pub(super) fn write(writer: &mut Writer) -> Result<(), FactoriaError> {
         writer.json(
             &format!("frameworks/{name}.json"),
             0o644,
-            &Value::Object(built_in(name)?),
+            &Value::Object(built_in(name).map_err(FactoriaError::json(name))?),
         )?;
     }
     for (document, folder) in [
@@ -27,7 +27,7 @@ pub(super) fn write(writer: &mut Writer) -> Result<(), FactoriaError> {
         ("blooms_integration", "blooms"),
     ] {
         // One file for each item, so that each can be lost, and missed, by itself.
-        for (name, value) in built_in(document)? {
+        for (name, value) in built_in(document).map_err(FactoriaError::json(document))? {
             writer.json(&format!("{folder}/{name}.json"), 0o644, &value)?;
         }
     }
@@ -37,7 +37,7 @@ pub(super) fn write(writer: &mut Writer) -> Result<(), FactoriaError> {
 
 fn standards(writer: &mut Writer) -> Result<(), FactoriaError> {
     let mut index = serde_json::Map::new();
-    let bands = built_in("age_appropriateness")?;
+    let bands = built_in("age_appropriateness").map_err(FactoriaError::json("age_appropriateness"))?;
     for subject in SUBJECTS {
         for band in AGE_BANDS {
             let about = bands.get(band).cloned().unwrap_or_default();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::context::Plan;
+use super::plan::Plan;
 use super::writer::Writer;
 use crate::error::FactoriaError;
 use crate::frameworks::{CONTENT_TYPES, SUBJECTS};

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::context::Plan;
 use super::fill;
+use super::plan::Plan;
 use super::writer::Writer;
 use crate::context::LAYERS;
 use crate::error::FactoriaError;

@@ -17,7 +17,7 @@ pub(super) fn write(writer: &mut Writer, extent: &Extent) -> Result<(), Factoria
     writer.json(
         "config.json",
         0o644,
-        &Value::Object(built_in("quality_assessment")?),
+        &Value::Object(built_in("quality_assessment").map_err(FactoriaError::json("quality_assessment"))?),
     )?;
     writer.json(
         "gates.json",

@@ -32,7 +32,10 @@ impl Tokenizer {
         let loaded = LOADED.get_or_init(|| tiktoken_rs::r50k_base().map_err(|error| error.to_string()));
         match loaded {
             Ok(loaded) => Ok(Self(loaded)),
-            Err(why) => Err(FactoriaError::Vocabulary { why: why.clone() }),
+            Err(why) => Err(FactoriaError::Vocabulary {
+                name: VOCABULARY,
+                why: why.clone(),
+            }),
         }
     }
 

@@ -13,11 +13,12 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, params};
 
 use super::{Act, Identity, Store, Turn};
 use crate::assess::{Assessment, Item, JUDGED, Rules, assess};
-use crate::compose::{self, Lacking, Piece, Wanted};
+use crate::compose::{self, Piece, Wanted};
 use crate::curriculum::Curriculum;
 use crate::error::FactoriaError;
 use crate::frameworks::CONTENT_TYPES;
 use crate::generate::content_db::digest;
+use crate::lacking::Lacking;
 use crate::layout::{CONTENT_DB, USERS_DB};
 use crate::probe::database::Opened;
 use crate::stamps::number;
