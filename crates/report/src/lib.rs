@@ -10,6 +10,7 @@
 //! | [`steps`] | what did each step do, and how long did it take? |
 //! | [`rework`] | what did an interruption cut off, and how much work did it not cost? |
 //! | [`recovery`] | did the recovery meet RTO and RPO, component by component? |
+//! | [`forecast`] | how long will a recovery take, by an earlier one? |
 //! | [`provenance`] | which components of the set were restored, and from which tiers? |
 //! | [`copies`] | in which state did each run see the stored copies? |
 //! | [`rule`] | which formula decided, and over which values? |
@@ -24,6 +25,7 @@
 pub mod backup;
 pub mod copies;
 pub mod evidence;
+pub mod forecast;
 pub mod provenance;
 pub mod recovery;
 pub mod rework;

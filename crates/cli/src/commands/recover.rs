@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use rekindle_actions::FoundSet;
 use rekindle_model::time;
 use rekindle_plan::graph;
+use rekindle_report::forecast::Took;
 use rekindle_report::text;
 use rekindle_workspace::operations::recover::{
     self, CheckedSet, From, Prepared, Question, RecoverRequest, Target,
@@ -94,7 +95,8 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
                     _ => error,
                 })?;
         if args.dry_run {
-            return dry_run(app, &ready, &set?, (&root, &places), &occupied);
+            let took = recover::took_before(workspace).await?;
+            return dry_run(app, &ready, &set?, &took, (&root, &places), &occupied);
         }
         if let Some(question) = question.filter(|_| !args.yes) {
             confirm(app, &question, set.as_ref())?;
@@ -184,6 +186,7 @@ fn dry_run(
     app: &App,
     ready: &ReadyRun,
     found: &FoundSet,
+    took: &Took,
     (root, places): (&Path, &[PathBuf]),
     occupied: &[PathBuf],
 ) -> Result<Exit, Error> {
@@ -210,13 +213,16 @@ fn dry_run(
             json!({
                 "component": name, "bytes": member.bytes, "files": member.files,
                 "consistency_point": member.consistency_point.utc, "inherited": member.inherited,
+                "forecast_seconds": took.component(name, member.bytes).map(|took| took.as_secs_f64()),
             })
         })
         .collect();
+    let whole = took.whole(bytes);
     let body = json!({
         "set": set.id, "created": set.created.utc, "recovery_ready": set.recovery_ready, "tiers": found.tiers,
         "tiers_silent": found.silent, "newer_lost": found.newer_lost, "passed_over": found.passed_over, "components": components, "missing": missing,
-        "bytes": bytes, "root": root, "moved_aside": occupied, "plan": *ready.plan,
+        "bytes": bytes, "forecast_seconds": whole.map(|took| took.as_secs_f64()),
+        "root": root, "moved_aside": occupied, "plan": *ready.plan,
     });
     app.printer.data(&body, || {
         let ready_for_it = match set.recovery_ready {
@@ -246,11 +252,13 @@ fn dry_run(
                 true => ", from an older backup",
                 false => "",
             };
+            let forecast = took.component(name, member.bytes);
             said.push_str(&format!(
-                "  {name}: {} in {}, as of {}{of}\n",
+                "  {name}: {} in {}, as of {}{of}{}\n",
                 text::bytes(member.bytes),
                 text::count(usize::try_from(member.files).unwrap_or(usize::MAX), "file"),
                 time::show(member.consistency_point.utc),
+                forecast.map_or_else(String::new, |took| format!("; forecast {}", text::duration(took))),
             ));
         }
         for name in &missing {
@@ -261,6 +269,13 @@ fn dry_run(
             text::bytes(bytes),
             list(places)
         ));
+        said.push_str(&match whole {
+            Some(took) => format!(
+                "forecast: {} for all, as earlier recoveries went\n",
+                text::duration(took)
+            ),
+            None => "forecast: no data, since no recovery has succeeded yet\n".to_owned(),
+        });
         for path in occupied {
             said.push_str(&format!("would move aside {}\n", path.display()));
         }

@@ -98,6 +98,7 @@ pub fn recovery(found: &RecoveryTable) -> String {
             rule.sentence()
         );
     }
+    text.push_str(&in_all(found));
     if let Some(set) = found.set.as_ref().filter(|_| !found.of_set.is_empty()) {
         let _ = writeln!(text, "{}", of_set(set, &found.of_set, found.outcome.is_some()));
     }
@@ -172,6 +173,24 @@ pub fn targets_in_short(rows: &[TargetRow]) -> String {
         of(Some(true)),
         of(Some(false)),
         of(None)
+    )
+}
+
+/// Returns the sums of a recovery: valid components, objectives met, bytes.
+fn in_all(found: &RecoveryTable) -> String {
+    let rows = &found.components;
+    let valid = rows.iter().filter(|row| row.valid == Validity::Yes).count();
+    let rto: Vec<bool> = rows.iter().filter_map(|row| row.rto.met()).collect();
+    let classes = rows.iter().flat_map(|row| &row.rpo);
+    let rpo: Vec<bool> = classes.filter_map(|class| class.rpo.met()).collect();
+    let met = |all: &[bool]| format!("{} of {}", all.iter().filter(|met| **met).count(), all.len());
+    let restored: u64 = rows.iter().filter_map(|row| row.bytes).sum();
+    format!(
+        "in all: {valid} of {} valid; RTO met by {}; RPO met by {}; {} restored\n",
+        count(rows.len(), "component"),
+        met(&rto),
+        met(&rpo),
+        bytes(restored)
     )
 }
 

@@ -5,12 +5,15 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use rekindle_actions::FoundSet;
+use rekindle_journal::RunFilter;
 use rekindle_model::failure::{Failure, code};
 use rekindle_model::next_action::{Action, Recover, RecoverTarget};
 use rekindle_model::origin::RunKind;
 use rekindle_model::problem::ProblemKind;
 use rekindle_model::system::{Affects, System};
 use rekindle_plan::{Inputs, builtin};
+use rekindle_report::forecast::Took;
+use rekindle_report::recovery::recovery_table;
 use rekindle_sources::place::Root;
 use serde_json::{Map, Value};
 
@@ -179,6 +182,39 @@ pub async fn prepare(workspace: &ReadWriteWorkspace, request: &RecoverRequest) -
         occupied: checked.occupied,
         question,
     })
+}
+
+/// How many runs are searched for an earlier recovery.
+const LOOKED_AT: usize = 200;
+
+/// Returns what the newest recoveries took: for each component the newest in which it came back.
+///
+/// # Errors
+/// The journal cannot be listed.
+pub async fn took_before(workspace: &ReadWriteWorkspace) -> Result<Took, Error> {
+    let context = &workspace.context;
+    let runs = context.journal.runs(&RunFilter::default()).await?;
+    let mut newest = Took::default();
+    let recoveries = runs
+        .iter()
+        .filter(|run| run.kind == RunKind::Recover && run.outcome.is_some());
+    for run in recoveries.take(LOOKED_AT) {
+        // A run that cannot be read forecasts nothing.
+        let Ok(evidence) = context.evidence(run.run).await else {
+            continue;
+        };
+        let read = LoadedSpec::read(&*context.journal, &evidence.state, &evidence.inputs).await;
+        let Ok((plan, system)) = read.and_then(|pinned| Ok((pinned.plan()?, pinned.system))) else {
+            continue;
+        };
+        let table = recovery_table(&evidence, &plan, &system);
+        let took = Took::of(&evidence, &plan, &table);
+        for (name, of_it) in took.components {
+            newest.components.entry(name).or_insert(of_it);
+        }
+        newest.all = newest.all.or(took.all);
+    }
+    Ok(newest)
 }
 
 /// A recovery that can be submitted, and the set that it would use.
