@@ -19,9 +19,9 @@ pub const SYSTEM: &str = "\
 system: small
 root: ./data
 components:
-  notes: {priority: 1, rto: 1h, classes: [text], source: {type: files, path: notes}}
-  pages: {priority: 2, rto: 1h, classes: [text], source: {type: files, path: pages}}
-  ledger: {priority: 3, rto: 1h, classes: [money], source: {type: sqlite, path: ledger.sqlite}}
+  notes: {priority: 1, rto: 1h, classes: [text], source: {type: files, path: notes}, validate: [{probe: files, path: notes, expect: {count: \">= 0\"}}]}
+  pages: {priority: 2, rto: 1h, classes: [text], source: {type: files, path: pages}, validate: [{probe: files, path: pages, expect: {count: \">= 0\"}}]}
+  ledger: {priority: 3, rto: 1h, classes: [money], source: {type: sqlite, path: ledger.sqlite}, validate: [{probe: files, path: ledger.sqlite, expect: {count: \"== 1\"}}]}
 data_classes: {text: {rpo: 1h}, money: {rpo: 1h}}
 tiers:
   near: {url: \"file://./tiers/near\"}

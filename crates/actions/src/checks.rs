@@ -67,6 +67,13 @@ pub(crate) fn judge(probe: &Probe, numbers: &Numbers, baseline: &Numbers) -> Vec
     probe.expect.iter().map(check).collect()
 }
 
+/// Returns the expectations of a probe that failed: none of them is met.
+pub(crate) fn failed(probe: &Probe) -> Vec<Check> {
+    let mut checks = judge(probe, &Numbers::new(), &Numbers::new());
+    checks.iter_mut().for_each(|check| check.ok = Some(false));
+    checks
+}
+
 /// Judges a probe on the living system, at its capture: nothing is a share of a baseline yet.
 pub(crate) fn judge_living(probe: &Probe, numbers: &Numbers) -> Vec<Check> {
     let mut checks = judge(probe, numbers, &Numbers::new());

@@ -29,11 +29,11 @@ pub(crate) struct Objective {
     pub(crate) missed: bool,
 }
 
-/// How the RTO stands.
+/// Whether an RTO will be met.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-enum Stands {
+enum RtoState {
     #[default]
-    Well,
+    OnTrack,
     AtRisk,
     Missed,
 }
@@ -47,12 +47,16 @@ pub(crate) struct Outlook {
     began: Stamp,
     /// Bytes that were there when the attempt began; known from its first report.
     first: Option<(u64, Stamp)>,
-    stands: Stands,
+    state: RtoState,
 }
 
 impl Outlook {
     /// Returns the outlook of a component's recovery; none if the component has no RTO.
     pub(crate) fn of(site: &Site, cx: &StepContext, name: &str) -> Option<Self> {
+        // A proof has no disaster.
+        if site.sandbox().is_some() {
+            return None;
+        }
         let component = site.system().components.get(name)?;
         let began = site.clock().now();
         let struck = cx.disaster_at.or_else(|| cx.run.created())?;
@@ -67,11 +71,11 @@ impl Outlook {
             before: (began.utc - struck).to_std().unwrap_or_default(),
             began,
             first: None,
-            stands: Stands::Well,
+            state: RtoState::OnTrack,
         }
     }
 
-    /// Takes how far the attempt is, and returns what to journal if the RTO stands worse than before.
+    /// Takes how far the attempt is, and returns what to journal if that is worse than before.
     pub(crate) fn progressed(&mut self, now: &Stamp, done: u64, total: u64) -> Option<Objective> {
         let elapsed = self.before + now.since(&self.began).duration;
         let (first, since) = self.first.get_or_insert((done, *now));
@@ -81,20 +85,20 @@ impl Outlook {
             moved => took.mul_f64(ratio(total.saturating_sub(done), moved)),
         };
         let forecast = elapsed + left;
-        let stands = match () {
-            () if elapsed > self.rto => Stands::Missed,
-            () if forecast > self.rto => Stands::AtRisk,
-            () => Stands::Well,
+        let state = match () {
+            () if elapsed > self.rto => RtoState::Missed,
+            () if forecast > self.rto => RtoState::AtRisk,
+            () => RtoState::OnTrack,
         };
-        if stands <= self.stands {
+        if state <= self.state {
             return None;
         }
-        self.stands = stands;
+        self.state = state;
         Some(Objective {
             component: self.component.clone(),
             forecast_seconds: forecast.as_secs_f64(),
             target_seconds: self.rto.as_secs_f64(),
-            missed: stands == Stands::Missed,
+            missed: state == RtoState::Missed,
         })
     }
 }
@@ -111,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slow_restore_is_told_before_its_rto_and_when_it_has_passed() {
+    fn a_slow_restore_warns_before_its_rto_and_when_it_has_passed() {
         let clock = ManualClock::at(DateTime::from_timestamp(1_800_000_000, 0).unwrap());
         let struck = clock.now().utc - chrono::Duration::seconds(20);
         let mut outlook = Outlook::new("orders", Duration::from_secs(60), struck, clock.now());
@@ -123,10 +127,10 @@ mod tests {
         // 100 bytes in 3 s: the rest takes 27 s, and 24 s have passed.
         assert_eq!(after(3, 100), None);
         // 150 bytes in 6 s: the rest takes 34 s, and 27 s have passed.
-        let told = after(3, 150).unwrap();
-        assert_eq!((told.missed, told.target_seconds), (false, 60.0));
-        assert!((told.forecast_seconds - 61.0).abs() < 0.1, "{told:?}");
-        assert_eq!(after(1, 160), None, "it is told once");
+        let warned = after(3, 150).unwrap();
+        assert_eq!((warned.missed, warned.target_seconds), (false, 60.0));
+        assert!((warned.forecast_seconds - 61.0).abs() < 0.1, "{warned:?}");
+        assert_eq!(after(1, 160), None, "it warns once");
         assert!(after(40, 300).unwrap().missed);
         assert_eq!(after(1, 300), None);
     }

@@ -35,6 +35,8 @@ pub(crate) struct Prober<'a> {
     root: Root,
     /// What a program gets as `REKINDLE_BASELINE`; none on the living system.
     env: BTreeMap<String, String>,
+    /// How long a probe may take that has no timeout of its own.
+    limit: Option<Duration>,
 }
 
 /// How many characters of a useless output its error shows.
@@ -62,6 +64,7 @@ impl<'a> Prober<'a> {
             cwd: site.system_dir().to_path_buf(),
             root: site.root(root),
             env: BTreeMap::new(),
+            limit: None,
         }
     }
 
@@ -97,6 +100,16 @@ impl<'a> Prober<'a> {
         Ok(None)
     }
 
+    /// Ends a probe without a timeout of its own after `limit`.
+    pub(crate) fn with_limit(mut self, limit: Duration) -> Self {
+        self.limit = Some(limit);
+        self
+    }
+
+    fn timeout(&self, probe: &Probe) -> Option<Duration> {
+        probe.timeout.map(|period| period.0).or(self.limit)
+    }
+
     /// Measures the probe's numbers.
     pub(crate) async fn measure(&self, probe: &Probe) -> Result<Numbers, Failure> {
         match probe.probe.as_str() {
@@ -108,7 +121,7 @@ impl<'a> Prober<'a> {
                         "url": probe.url, "headers": probe.headers, "values": probe.values,
                     }),
                 )?;
-                let measured = http::measure(self.cx, &params, timeout(probe)).await;
+                let measured = http::measure(self.cx, &params, self.timeout(probe)).await;
                 measured.map_err(|failure| about(probe, failure))
             }
             "sql" => {
@@ -118,7 +131,7 @@ impl<'a> Prober<'a> {
                     &self.cx.run.to_string(),
                     &step_log::safe(self.cx.step.id.as_str()),
                 );
-                let measured = sql::measure(self.cx, &database, &query, timeout(probe), scratch).await;
+                let measured = sql::measure(self.cx, &database, &query, self.timeout(probe), scratch).await;
                 measured.map_err(|failure| about(probe, failure))
             }
             "files" => {
@@ -129,7 +142,7 @@ impl<'a> Prober<'a> {
                     digest: self.rendered(probe, json!(probe.digest))?,
                 };
                 let measured =
-                    files::measure(self.cx, params, self.site.never_captured(), timeout(probe)).await;
+                    files::measure(self.cx, params, self.site.never_captured(), self.timeout(probe)).await;
                 measured.map_err(|failure| about(probe, failure))
             }
             other => Err(
@@ -163,7 +176,7 @@ impl<'a> Prober<'a> {
         let words = expr::render(&json!(probe.run), &self.scope)
             .map_err(|error| Failure::permanent(code::EXPRESSION, format!("probe {name}: {error}")))?;
         let words: Vec<String> = words.as_array().into_iter().flatten().map(word).collect();
-        let timeout = timeout(probe);
+        let timeout = self.timeout(probe);
         let program = Program {
             words: &words,
             cwd: &self.cwd,
@@ -223,10 +236,6 @@ pub(crate) fn scope(site: &Site, cx: &StepContext, root: &Path, component: Optio
         scope.set_named(&["component"], name, &["system", "components", name]);
     }
     scope
-}
-
-fn timeout(probe: &Probe) -> Option<Duration> {
-    probe.timeout.map(|period| period.0)
 }
 
 fn about(probe: &Probe, mut failure: Failure) -> Failure {

@@ -11,6 +11,7 @@ use rekindle_engine::{Action, Output, Reconciled, StepContext};
 use rekindle_model::event::{Event, Measures, Payload};
 use rekindle_model::failure::{Failure, code};
 use rekindle_model::id::{SetId, SnapshotId};
+use rekindle_model::system::Prove;
 use rekindle_model::time::Stamp;
 use rekindle_plan::Problem;
 use rekindle_sources::discard;
@@ -265,26 +266,27 @@ impl SealSet {
         })
     }
 
-    /// Returns the newest proof of each component, and the components that keep the set from being ready: a proof of this
-    /// run did not find them valid, or an earlier one found the very snapshot invalid that the set inherits.
+    /// Returns the newest proof of each component, and the components that keep the set from being ready: the newest proof
+    /// of the very snapshot in the set, by this run or an earlier one, did not find them valid.
     fn proofs(
         &self,
         cx: &StepContext,
         members: &BTreeMap<String, Member>,
         before: Option<&RecoverySet>,
     ) -> (BTreeMap<String, Proof>, Vec<String>) {
-        let known = |name: &String| self.0.system().components.contains_key(name);
+        let system = self.0.system();
         let mut proofs = before.map_or_else(BTreeMap::new, |set| set.proofs.clone());
-        proofs.retain(|name, _| known(name));
+        // What was found of a snapshot stays true; a component without data is judged only as long as that is wanted.
+        proofs.retain(|name, _| {
+            let component = system.components.get(name);
+            component.is_some_and(|component| component.source.is_some() || component.prove != Prove::Never)
+        });
         let at = self.0.clock().now();
-        let mut unproven = BTreeSet::new();
         for (name, proved) in views::proved(&cx.steps) {
-            if proved.valid != Some(true) {
-                unproven.insert(name.clone());
-            }
             let captured = views::captured(&cx.steps, &name);
+            let restored = views::restored(&cx.steps, &name).and_then(|restored| restored.snapshot);
             let proof = Proof {
-                snapshot: members.get(&name).map(|member| member.snapshot),
+                snapshot: restored.or_else(|| captured.as_ref().and_then(|captured| captured.snapshot)),
                 at,
                 valid: proved.valid,
                 why: proved.why,
@@ -292,16 +294,11 @@ impl SealSet {
             };
             proofs.insert(name, proof);
         }
-        for (name, member) in members {
-            let of_it = |proof: &&Proof| proof.snapshot == Some(member.snapshot);
-            if proofs
-                .get(name)
-                .filter(of_it)
-                .is_some_and(|proof| proof.valid == Some(false))
-            {
-                unproven.insert(name.clone());
-            }
-        }
+        let own = |name: &String| members.get(name).map(|member| member.snapshot);
+        let unproven = proofs
+            .iter()
+            .filter(|(name, proof)| proof.snapshot == own(name) && proof.valid != Some(true));
+        let unproven: BTreeSet<String> = unproven.map(|(name, _)| name.clone()).collect();
         (proofs, unproven.into_iter().collect())
     }
 

@@ -326,21 +326,33 @@ fn why_not(set: &RecoverySet, distrust: &BTreeSet<SnapshotId>) -> Option<String>
 
 /// Returns why a set is not ready for a recovery.
 fn why_not_ready(set: &RecoverySet) -> String {
-    let invalid = set.proofs.keys().filter_map(|name| {
-        let proof = set.invalid(name)?;
-        Some(format!("{name} is invalid: {}", proof.why))
-    });
+    let listed = |key: &str| {
+        let names = set.summary[key].as_array().into_iter().flatten();
+        names
+            .filter_map(|name| name.as_str().map(str::to_owned))
+            .collect::<Vec<_>>()
+    };
+    let unproven = listed("unproven")
+        .into_iter()
+        .map(|name| match set.proofs.get(&name) {
+            Some(proof) if proof.valid == Some(false) => format!("{name} is invalid: {}", proof.why),
+            Some(proof) => format!("{name} is not proven: {}", proof.why),
+            None => format!("{name} is not proven"),
+        });
     let missing = set.missing.iter().map(|name| format!("it lacks {name}"));
-    let why: Vec<String> = invalid.chain(missing).collect();
-    let of = time::show(set.created.utc);
-    match why.is_empty() {
-        true => format!("recovery set {} of {of} is not recovery-ready", set.id),
-        false => format!(
-            "recovery set {} of {of} is not recovery-ready: {}",
-            set.id,
-            why.join("; ")
-        ),
+    let incomplete = listed("incomplete")
+        .into_iter()
+        .map(|name| format!("{name} is incomplete"));
+    let mut why: Vec<String> = unproven.chain(missing).chain(incomplete).collect();
+    if set.summary["rule"]["holds"] != true {
+        why.push("the rule recovery_ready does not hold".to_owned());
     }
+    let of = time::show(set.created.utc);
+    format!(
+        "recovery set {} of {of} is not recovery-ready: {}",
+        set.id,
+        why.join("; ")
+    )
 }
 
 impl Chosen<'_> {

@@ -6,6 +6,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use rekindle_engine::{Action, Output, Reconciled, StepContext};
@@ -171,7 +172,8 @@ impl TakeSnapshot {
     /// Measures the living system for the baseline. Only an end of the step itself is a failure.
     async fn living(&self, cx: &StepContext, name: &str, component: &Component) -> Result<Living, Failure> {
         let mut living = Living::default();
-        let prober = Prober::new(&self.0, cx, Some(self.0.data_root()), Some(name));
+        let prober =
+            Prober::new(&self.0, cx, Some(self.0.data_root()), Some(name)).with_limit(BASELINE_LIMIT);
         for probe in self.0.system().baseline_probes(component) {
             match prober.measure(probe).await {
                 Ok(numbers) => {
@@ -220,6 +222,8 @@ impl TakeSnapshot {
     }
 }
 
+/// How long a probe of the living system may take that has no timeout of its own. A probe must not cost a backup.
+const BASELINE_LIMIT: Duration = Duration::from_secs(2 * 60);
 /// The key of a snapshot's metadata, and of a restore's output, with the numbers of the living system.
 pub(crate) const BASELINE: &str = "baseline";
 

@@ -57,10 +57,10 @@ impl Action for SystemIntegrity {
         let mut unmeasured = serde_json::Map::new();
         let fared = views::fared(&cx.steps, system.components.keys());
         for probe in &system.integrity {
-            // If a probe cannot measure, only its own checks have no data, and they say why.
+            // Only a check of what is not there has no data. One that cannot measure what is there has failed.
             let measured = match prober.absent(system, probe, &fared)? {
                 Some(component) => Err(Failure::permanent(
-                    "probe_failed",
+                    ABSENT,
                     format!("component {component} is not there, and this run does not recover it"),
                 )),
                 None if probe.probe == SET => Ok(of_set(cx)),
@@ -68,9 +68,14 @@ impl Action for SystemIntegrity {
             };
             let numbers = match measured {
                 Ok(numbers) => numbers,
-                Err(failure) if failure.code == "probe_failed" || failure.code == "timeout" => {
+                Err(failure) if failure.code == ABSENT => {
                     unmeasured.insert(checks::name(probe).to_owned(), json!(failure.message));
                     checks::Numbers::new()
+                }
+                Err(failure) if failure.code == "probe_failed" || failure.code == "timeout" => {
+                    unmeasured.insert(checks::name(probe).to_owned(), json!(failure.message));
+                    checks.extend(checks::failed(probe));
+                    continue;
                 }
                 Err(failure) => return Err(failure),
             };
@@ -79,23 +84,26 @@ impl Action for SystemIntegrity {
         }
         let operational = checks::verdict(&checks);
         let success_rate = views::success_rate(&fared);
-        let failed = failed_by_level(system, &fared);
+        let (least, most) = failed_by_level(system, &fared);
         let skew_ms = views::located(&cx.steps).map(|located| located.skew_ms);
         let inputs = json!({
             "integrity": { "operational": operational, "skew_ms": skew_ms },
             "recovery": {
                 // A component without data is not proven: the rule must hold whether it is valid or not.
                 "success_rate": success_rate.filter(|_| views::those(&fared, Fared::NoData).is_empty()),
-                "failed": failed,
+                "failed": known(&least, &most),
             },
         });
         let (worst, best) = views::success_bounds(&fared);
         let bounds = Bounds {
             worst: json!({
                 "integrity": { "operational": false, "skew_ms": u64::MAX },
-                "recovery": { "success_rate": worst },
+                "recovery": { "success_rate": worst, "failed": most },
             }),
-            best: json!({ "integrity": { "operational": true, "skew_ms": 0 }, "recovery": { "success_rate": best } }),
+            best: json!({
+                "integrity": { "operational": true, "skew_ms": 0 },
+                "recovery": { "success_rate": best, "failed": least },
+            }),
         };
         let ruled = rule::evaluate(system, "system_operational", DEFAULT_RULE, &inputs, &bounds)?;
         let mut value = json!({
@@ -120,6 +128,9 @@ impl Action for SystemIntegrity {
     }
 }
 
+/// The code of a check that reads a component which is not there.
+const ABSENT: &str = "component_absent";
+
 /// The probe of the recovery set itself; only a check across components may be of this kind.
 const SET: &str = "set";
 
@@ -130,21 +141,39 @@ fn of_set(cx: &StepContext) -> checks::Numbers {
     skew.into_iter().collect()
 }
 
-/// Returns the number of failed components of each impact level.
-fn failed_by_level(system: &System, fared: &BTreeMap<String, Fared>) -> BTreeMap<String, usize> {
-    let mut failed: BTreeMap<String, usize> = system
+type ByLevel = BTreeMap<String, usize>;
+
+/// Returns how many components of each impact level failed: at least, and at most, if all without data did too.
+fn failed_by_level(system: &System, fared: &BTreeMap<String, Fared>) -> (ByLevel, ByLevel) {
+    let none: ByLevel = system
         .impact_levels
         .keys()
         .map(|level| (level.clone(), 0))
         .collect();
-    for name in views::those(fared, Fared::Badly) {
+    let (mut least, mut most) = (none.clone(), none);
+    for (name, how) in fared {
         let level = system
             .components
             .get(name)
             .and_then(|component| component.impact.as_ref());
-        if let Some(count) = level.and_then(|level| failed.get_mut(level)) {
+        let Some(level) = level else {
+            continue;
+        };
+        if let (Fared::Badly, Some(count)) = (how, least.get_mut(level)) {
+            *count += 1;
+        }
+        if let (Fared::Badly | Fared::NoData, Some(count)) = (how, most.get_mut(level)) {
             *count += 1;
         }
     }
-    failed
+    (least, most)
+}
+
+/// Returns the counts that are certain; null for the others.
+fn known(least: &ByLevel, most: &ByLevel) -> Value {
+    let certain = |(level, count): (&String, &usize)| {
+        let count = (most.get(level) == Some(count)).then_some(*count);
+        (level.clone(), json!(count))
+    };
+    Value::Object(least.iter().map(certain).collect())
 }

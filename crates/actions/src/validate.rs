@@ -61,7 +61,7 @@ impl Action for Validate {
         let mut checks: Vec<Check> = Vec::new();
         let mut measures = Measures::new();
         let system = self.0.system();
-        let here = views::fared(&cx.steps, system.components.keys());
+        let here = views::restored_components(&cx.steps);
         let mut unmeasured = serde_json::Map::new();
         for probe in component.validate.iter().filter(runs) {
             let numbers = match prober.absent(system, probe, &here)? {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rekindle_engine::{EndedSteps, StepContext, StepView};
 use rekindle_model::event::SkipReason;
-use rekindle_model::failure::{Failure, code};
+use rekindle_model::failure::Failure;
 use rekindle_model::id::{SetId, SnapshotId, StepId};
 use rekindle_model::step::StepState;
 use rekindle_model::system::{After, System};
@@ -92,9 +92,18 @@ pub(crate) struct LocatedMember {
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Restored {
     component_restored: String,
+    pub(crate) snapshot: Option<SnapshotId>,
     /// The numbers of the living system, as its capture measured them.
     #[serde(default)]
     pub(crate) baseline: Numbers,
+}
+
+/// Returns the components that the run has restored, for checks of what is there.
+pub(crate) fn restored_components(views: &Views) -> BTreeMap<String, Fared> {
+    let restored = outputs::<Restored>(views).into_iter();
+    restored
+        .map(|restored| (restored.component_restored, Fared::Well))
+        .collect()
 }
 
 /// Returns the output of the run's restore of `component`.
@@ -126,10 +135,8 @@ pub(crate) fn proved(views: &Views) -> BTreeMap<String, Proved> {
                 };
                 (valid, why)
             }
-            StepState::Failed { error } if error.code == code::INVALID => {
-                (Some(false), error.message.clone())
-            }
-            StepState::Failed { error } => (None, error.message.clone()),
+            // A probe that fails or hangs on the restored data has found it unusable.
+            StepState::Failed { error } => (Some(false), error.message.clone()),
             _ => (None, restore_failure(views, &component)),
         };
         Some((component, Proved { valid, why }))

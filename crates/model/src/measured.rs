@@ -51,7 +51,7 @@ pub const MEASURED: [Measured; 21] = [
     of(
         "recovery",
         "success_rate",
-        "components restored and valid / components judged",
+        "components restored and valid / components",
     ),
     of(
         "recovery",

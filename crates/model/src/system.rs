@@ -2,7 +2,7 @@
 //! `rekindle-plan` has read and checked it. The Rust code contains no number of any system; all numbers come from
 //! here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -99,6 +99,28 @@ impl System {
         let limit = level.and_then(|level| self.impact_levels.get(level));
         let limit = limit.map(|level| level.max_downtime);
         stated.into_iter().chain(limit).min().map(|period| period.0)
+    }
+
+    /// Returns the components whose data the recovery or a validation of a component needs, as they are named there.
+    pub fn needs_data_of<'s>(&self, component: &'s Component) -> impl Iterator<Item = &'s str> {
+        let after = component.after.iter().map(After::component);
+        let of_probes = component.validate.iter().flat_map(|probe| &probe.reads);
+        let read = component.reads.iter().chain(of_probes).map(String::as_str);
+        read.chain(after)
+    }
+
+    /// Returns the components that a proof of `names` restores into its sandbox: these, and all whose data they need.
+    pub fn sandboxed<'s>(&'s self, names: impl IntoIterator<Item = &'s str>) -> BTreeSet<&'s str> {
+        let mut wanted: Vec<&str> = names.into_iter().collect();
+        let mut found = BTreeSet::new();
+        while let Some(name) = wanted.pop() {
+            if let Some((own, component)) = self.component(name)
+                && found.insert(own)
+            {
+                wanted.extend(self.needs_data_of(component));
+            }
+        }
+        found
     }
 
     /// Returns the probes that measure a component's baseline, while a backup captures it.
@@ -337,11 +359,21 @@ pub struct Probe {
     pub expect: BTreeMap<String, Expect>,
 }
 
+/// Returns whether a text has an expression that names the target of a recovery.
+pub fn names_target(text: &str) -> bool {
+    let mut expressions = text.split("${{").skip(1);
+    expressions.any(|rest| {
+        rest.split("}}")
+            .next()
+            .is_some_and(|inside| inside.contains("target."))
+    })
+}
+
 impl Probe {
     /// Returns whether it measures the data at the target, wherever that is. Others may measure the living system: they
     /// prove nothing about a sandbox.
     pub fn follows_target(&self) -> bool {
-        let names_target = |text: &String| text.contains("target.");
+        let names_target = |text: &String| names_target(text);
         match self.probe.as_str() {
             "command" => self.run.iter().any(names_target),
             "http" => self.url.as_ref().is_some_and(names_target),

@@ -229,11 +229,11 @@ pub(crate) fn sentences(list: &Value) -> Vec<String> {
 }
 
 impl BackupTable {
-    /// Returns whether a component lacks paths that could not be read, and does not accept that, or whether a tier could
-    /// not take the set.
+    /// Returns whether a component lacks paths that could not be read, and does not accept that, whether one is not proven
+    /// to be valid, or whether a tier could not take the set.
     pub fn is_incomplete(&self) -> bool {
         let mut unread = self.components.iter().filter_map(|row| row.unreadable.as_ref());
-        !self.unsealed.is_empty() || unread.any(|unread| !unread.accepted)
+        !self.unsealed.is_empty() || !self.unproven.is_empty() || unread.any(|unread| !unread.accepted)
     }
 }
 

@@ -50,10 +50,22 @@ struct Figure {
     formula: String,
     inputs: BTreeMap<String, f64>,
     baseline: Option<f64>,
+    /// The greatest value that it may have, if some of it was not measured; `value` is the least.
+    most: Option<f64>,
     why: Option<String>,
 }
 
 impl Figure {
+    /// The share of `good` in `all`, of which `open` were not measured.
+    fn between(good: usize, open: usize, all: usize) -> Self {
+        let mut share = Self::share(("restored and valid", good), ("components", all));
+        if open > 0 {
+            share.most = Some(number(good + open) / number(all));
+            share.inputs.insert("without data".to_owned(), number(open));
+        }
+        share
+    }
+
     fn none(formula: impl Into<String>, why: impl Into<String>) -> Self {
         Self {
             formula: formula.into(),
@@ -91,9 +103,13 @@ fn judged(group: &str, name: &str, target: &Target, run: RunId, mut figure: Figu
         known.formula.clone_into(&mut figure.formula);
     }
     let expect = *target.expect();
-    let met = figure
-        .value
-        .and_then(|value| expect.is_met_by(value, figure.baseline));
+    let is_met = |value: f64| expect.is_met_by(value, figure.baseline);
+    let mut met = figure.value.and_then(is_met);
+    // If a part was not measured, the target is decided only where that part cannot matter.
+    if figure.most.is_some_and(|most| is_met(most) != met) {
+        met = None;
+        figure.why = Some("what was not measured decides it".to_owned());
+    }
     if let Some(baseline) = figure.baseline.filter(|_| expect.of_baseline) {
         figure.inputs.insert("baseline".to_owned(), baseline);
     }
@@ -226,12 +242,12 @@ fn of_table(
     let rows = &table.components;
     match name {
         "success_rate" => {
-            let good = rows.iter().filter(|row| row.valid == Validity::Yes).count();
-            let judged = rows
-                .iter()
-                .filter(|row| row.valid != Validity::NoData || row.rto.failed)
-                .count();
-            Figure::share(("restored and valid", good), ("judged", judged))
+            let of = |valid| {
+                rows.iter()
+                    .filter(|row| row.valid == valid && !row.rto.failed)
+                    .count()
+            };
+            Figure::between(of(Validity::Yes), of(Validity::NoData), rows.len())
         }
         "rto_compliance" => {
             let met: Vec<bool> = rows.iter().filter_map(|row| row.rto.met()).collect();
@@ -247,8 +263,7 @@ fn of_table(
                 .steps
                 .iter()
                 .filter(|step| matches!(step.uses.as_str(), "validate" | "system-integrity"));
-            let checks = judges.flat_map(|step| checks(&evidence.judgement(&step.id)));
-            let met: Vec<bool> = checks.filter_map(|check| check.ok).collect();
+            let met: Vec<bool> = judges.flat_map(|step| met(evidence, &step.id)).collect();
             share_of("met", &met)
         }
         "post_recovery_performance" => Figure::share(("met", performance.0), ("judged", performance.1)),
@@ -267,8 +282,15 @@ struct Check {
     ok: Option<bool>,
 }
 
-fn checks(judgement: &Value) -> Vec<Check> {
-    Vec::deserialize(&judgement["checks"]).unwrap_or_default()
+/// Returns which expectations of a judging step are met. A step that failed before it could judge counts as one that is
+/// not.
+fn met(evidence: &Evidence, step: &StepId) -> Vec<bool> {
+    let checks: Vec<Check> = Vec::deserialize(&evidence.judgement(step)["checks"]).unwrap_or_default();
+    let failed = matches!(evidence.state.step(step).state, StepState::Failed { .. });
+    match checks.is_empty() && failed {
+        true => vec![false],
+        false => checks.into_iter().filter_map(|check| check.ok).collect(),
+    }
 }
 
 /// Returns a number that a probe printed: that of the target's component, else of the first one in the order of recovery.
@@ -313,6 +335,7 @@ fn of_probe(evidence: &Evidence, plan: &Plan, system: &System, name: &str, targe
             formula: format!("{measure}, as a probe of {by} measured it"),
             inputs: BTreeMap::from([(measure.to_owned(), value)]),
             baseline: judgement["baseline"][measure].as_f64(),
+            most: None,
             why: None,
         };
     }

@@ -36,4 +36,4 @@ pub use component_source::{
 pub use registry::{KEYS, Placed, TYPES, open, place};
 pub use shape::Shape;
 pub use source_type::SourceType;
-pub use task::{blocking, discard};
+pub use task::{blocking, discard, remove_tree};

@@ -29,6 +29,7 @@ use crate::keys;
 use crate::layout::Layout;
 use crate::load_system;
 use crate::replica::check::Checker;
+use crate::staging;
 use crate::yaml_file::read_text;
 use rekindle_model::problem::ProblemKind;
 
@@ -132,15 +133,19 @@ impl LoadedSpec {
     /// Returns the folder that the run recovers into, if it recovers.
     pub fn target_root(&self, system_dir: &Path) -> Option<PathBuf> {
         self.system.present()?;
-        if let Some(sandbox) = self.param(SANDBOX) {
-            return Some(PathBuf::from(sandbox));
-        }
         match (self.param("to"), self.workflow.params.contains_key("to")) {
             (Some(to), _) => Some(PathBuf::from(to)),
             // If a recovery names no folder, it goes to the system's own; `recover` has checked that it may.
             (None, true) => Some(data_root(system_dir, &self.system)),
             (None, false) => None,
         }
+    }
+
+    /// Returns the sandbox of a backup that proves copies.
+    fn sandbox(&self, state: &Path) -> Option<PathBuf> {
+        let takes_snapshots = self.workflow.steps.iter().any(|step| step.uses == "snapshot");
+        let name = self.param(SANDBOX).filter(|_| takes_snapshots)?;
+        staging::sandbox_folder(state, name)
     }
 
     /// Returns the plan without opening a key or a tier, to show it.
@@ -166,7 +171,9 @@ impl LoadedSpec {
             false => (Arc::new(Keyring::generate()), Vec::new()),
         };
         let system_dir = layout.system_dir();
-        let target_root = self.target_root(&system_dir);
+        let sandbox = self.sandbox(&layout.state);
+        let is_sandbox = sandbox.is_some();
+        let target_root = sandbox.or_else(|| self.target_root(&system_dir));
         let site = Arc::new(Site::new(SiteParts {
             system: Arc::clone(&self.system),
             system_yaml: self.system_yaml.clone(),
@@ -177,7 +184,7 @@ impl LoadedSpec {
             clock: Arc::clone(&context.clock),
             executable: context.executable.clone(),
             target_root,
-            is_sandbox: self.param(SANDBOX).is_some(),
+            is_sandbox,
             scenario: self.param("scenario").map(str::to_owned),
             system_file: layout.system_file.clone(),
             key_dirs: keys::folders(layout, &context.unlocker),
@@ -241,7 +248,7 @@ impl ReadyRun {
         self.plan.params.get(name).and_then(Value::as_bool) == Some(true)
     }
 
-    /// Returns the snapshots that the run takes no set with.
+    /// Returns the snapshots that a validation found invalid: the run prefers a set without them.
     pub fn distrust(&self) -> BTreeSet<SnapshotId> {
         let list = self.plan.params.get("distrust").and_then(Value::as_array);
         let ids = list.into_iter().flatten().filter_map(Value::as_str);
@@ -268,7 +275,7 @@ impl ReadyRun {
     }
 }
 
-/// The parameter with the folder of the sandbox into which a run recovers copies to prove them.
+/// The parameter with the name of the sandbox into which a backup recovers copies to prove them.
 pub const SANDBOX: &str = "sandbox";
 
 /// Returns the folder of the living system.

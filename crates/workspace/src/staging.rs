@@ -8,12 +8,20 @@ use std::path::{Path, PathBuf};
 use rekindle_journal::{Journal, RunFilter, RunSummary};
 use rekindle_model::origin::RunKind;
 
-/// Returns a new folder for a sandbox. No run has its name, so it is swept away with what no run needs: a backup that is
-/// resumed recovers its copies anew.
-pub fn sandbox(state: &Path) -> PathBuf {
-    state
-        .join("staging")
-        .join(format!("sandbox-{}", uuid::Uuid::new_v4()))
+/// What the names of sandboxes begin with.
+const SANDBOX: &str = "sandbox-";
+
+/// Returns a new name for a sandbox. No run has that name, so the folder is swept away with what no run needs: a backup that
+/// is resumed recovers its copies anew.
+pub fn sandbox() -> String {
+    format!("{SANDBOX}{}", uuid::Uuid::new_v4())
+}
+
+/// Returns the folder of the sandbox of that name; none if [`sandbox`] cannot have made the name.
+pub fn sandbox_folder(state: &Path, name: &str) -> Option<PathBuf> {
+    let id = name.strip_prefix(SANDBOX)?;
+    uuid::Uuid::try_parse(id).ok()?;
+    Some(state.join("staging").join(name))
 }
 
 /// Returns the folders in `staging/` that no run needs any more.
@@ -46,10 +54,36 @@ pub async fn sweep(state: &Path, journal: &dyn Journal) {
         Err(error) => return tracing::warn!(%error, "staged copies are not looked through"),
     };
     for folder in leftovers(state, &runs) {
-        if let Err(error) = std::fs::remove_dir_all(&folder) {
+        if let Err(error) = rekindle_sources::remove_tree(&folder) {
             tracing::warn!(folder = %folder.display(), %error, "staged copies stay behind");
         }
     }
     // It is empty unless a recovery waits to continue.
     let _ = std::fs::remove_dir(state.join("staging"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_name_that_was_made_here_is_a_sandbox() {
+        let state = Path::new("/w/.rekindle");
+        let name = sandbox();
+        assert_eq!(
+            sandbox_folder(state, &name),
+            Some(state.join("staging").join(&name))
+        );
+        for other in [
+            "",
+            "/srv/x",
+            "sandbox-",
+            "sandbox-../../x",
+            "sandbox-1",
+            "..",
+            "data",
+        ] {
+            assert_eq!(sandbox_folder(state, other), None, "{other}");
+        }
+    }
 }

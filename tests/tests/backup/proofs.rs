@@ -293,3 +293,66 @@ fn a_set_that_a_recovery_found_invalid_is_not_taken_for_the_latest_again() {
     let note = fs::read_to_string(sandbox.path("second/notes/a.md")).expect("read the note");
     assert_eq!(note, "one two three");
 }
+
+/// Returns a system whose proven component reads another one, with further keys of that one.
+fn reading(keys: &str) -> String {
+    let note = format!(
+        "    reads: [other]\n    prove: always\n    validate:\n{}",
+        words("recovery", ">= 1")
+    );
+    let other = format!("  other:\n    source: {{type: files, path: other}}\n{keys}");
+    system(&note).replace("tiers:", &format!("{other}tiers:"))
+}
+
+#[test]
+fn a_component_that_is_only_read_is_restored_too_and_needs_no_proof() {
+    let sandbox = Sandbox::with_a_note(BINARY, &reading(""), "one");
+    fs::create_dir(sandbox.path("data/other")).expect("make a folder");
+    let (code, ran) = json(&sandbox, &["backup"]);
+    assert_eq!(code, 0, "{ran:#}");
+    let backup = &ran["backup"];
+    assert_eq!(backup["recovery_ready"], true, "{ran:#}");
+    assert!(backup["proofs"]["other"].is_null() && backup["proofs"]["notes"]["valid"] == true);
+    let steps = sandbox.ok(&["show"]);
+    assert!(!steps.contains("prove[other]"), "{steps}");
+}
+
+#[test]
+fn a_proof_does_not_run_the_recovery_steps_of_what_it_reads_on_the_living_system() {
+    let step = "    recovery:\n      - {id: start, uses: command, with: {run: [\"true\"]}}\n";
+    let why = said(&Sandbox::empty(BINARY, &reading(step)).run(&["lint"]));
+    assert!(why.contains("it would act on the living system"), "{why}");
+}
+
+#[test]
+fn a_copy_on_which_a_probe_breaks_is_invalid_also_in_the_sets_that_inherit_it() {
+    let keys = "    prove: always
+    validate:
+      - probe: command
+        run: [sh, -c, 'test -s \"$1/notes/a.md\" && echo \"{\\\"ok\\\": 1}\"', ok, \"${{ target.root }}\"]
+        expect: {ok: \"== 1\"}
+";
+    let other = "  other: {source: {type: files, path: other}}\ntiers:";
+    let sandbox = Sandbox::with_a_note(BINARY, &system(keys).replace("tiers:", other), "one");
+    fs::create_dir(sandbox.path("data/other")).expect("make a folder");
+    sandbox.ok(&["backup"]);
+    fs::write(sandbox.path("data/notes/a.md"), "").expect("corrupt the note");
+    let (code, ran) = json(&sandbox, &["backup"]);
+    assert_eq!(
+        (code, &ran["backup"]["proofs"]["notes"]["valid"]),
+        (3, &Value::from(false)),
+        "{ran:#}"
+    );
+    let (code, ran) = json(&sandbox, &["backup", "--component", "other"]);
+    assert_eq!(
+        (code, &ran["backup"]["recovery_ready"]),
+        (3, &Value::from(false)),
+        "{ran:#}"
+    );
+    let recovered = said(&sandbox.run(&["recover", "--to", "out"]));
+    assert!(recovered.contains("notes is invalid"), "{recovered}");
+    assert_eq!(
+        fs::read_to_string(sandbox.path("out/notes/a.md")).expect("read it"),
+        "one"
+    );
+}

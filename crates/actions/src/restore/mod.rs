@@ -166,6 +166,9 @@ impl Action for Restore {
                 measures: Measures::new(),
             });
         };
+        if let Some(sandbox) = self.0.sandbox() {
+            room_for(&job, sandbox)?;
+        }
         // This comes before the first change: a workspace that has lost the run must change nothing in the target.
         cx.barrier().await;
         if job.is_given_away() {
@@ -258,6 +261,29 @@ impl Restore {
         job.give(&self.0, cx).await?;
         Ok(output(job, &report))
     }
+}
+
+/// What a proof leaves free on the disk of the workspace, in bytes: the journal needs room to go on.
+const LEFT_FREE: u64 = 256 << 20;
+
+/// Refuses a proof that would fill the disk of the workspace: the backup must still be sealed.
+fn room_for(job: &Job, sandbox: &Path) -> Result<(), Failure> {
+    let there = sandbox
+        .ancestors()
+        .find(|folder| folder.exists())
+        .unwrap_or(sandbox);
+    let Ok(space) = rustix::fs::statvfs(there) else {
+        return Ok(());
+    };
+    let (free, needed) = (space.f_bavail * space.f_frsize, job.snapshot.bytes);
+    if needed.saturating_add(LEFT_FREE) <= free {
+        return Ok(());
+    }
+    let message = format!(
+        "a proof of {} needs {needed} bytes in the workspace beside {LEFT_FREE} to spare, and {free} are free",
+        job.name
+    );
+    Err(Failure::permanent("no_room_for_proof", message).with_hint("make room on the disk of the workspace"))
 }
 
 /// Removes the folders that only the restore needed.

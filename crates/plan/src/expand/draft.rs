@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
+use std::time::Duration;
 
 use petgraph::Direction;
 use petgraph::graph::{DiGraph, NodeIndex};
@@ -20,6 +21,9 @@ use crate::workflow::{ForEach, RECOVERY, Workflow};
 const MAX_STEPS: usize = 1_000_000;
 /// The most needs of all steps of a plan together; each costs about 30 bytes.
 const MAX_NEEDS: usize = 10_000_000;
+/// How long a component's own recovery step may take in a proof, if it states no limit: a backup must be sealed, whatever a
+/// program does.
+const PROOF_LIMIT: Duration = Duration::from_secs(10 * 60);
 /// The priority of steps that belong to no component and that nothing waits for: after all components.
 const LAST: i64 = u32::MAX as i64;
 
@@ -85,6 +89,7 @@ impl<'w> Draft<'w> {
             self.loops[at] = axes;
             self.instances.push(first..self.steps.len());
         }
+        let limit = self.takes_snapshots().then_some(PROOF_LIMIT);
         for (name, component) in recovering(self.workflow, self.system, &self.loops) {
             let mut places = Vec::new();
             for step in &component.recovery {
@@ -102,7 +107,7 @@ impl<'w> Draft<'w> {
                     needs: Vec::new(),
                     run_if: RunIf::Success,
                     retry: Retry::default(),
-                    timeout: step.timeout.map(|period| period.0),
+                    timeout: step.timeout.map(|period| period.0).or(limit),
                     deadline: None,
                     stall_timeout: None,
                     concurrency: None,
@@ -119,6 +124,10 @@ impl<'w> Draft<'w> {
             }
         }
         Ok(())
+    }
+
+    fn takes_snapshots(&self) -> bool {
+        self.workflow.steps.iter().any(|step| step.uses == "snapshot")
     }
 
     fn push(&mut self, step: PlanStep) -> Result<(), String> {
@@ -243,9 +252,11 @@ impl<'w> Draft<'w> {
             }
         }
         for (name, component) in recovering(self.workflow, self.system, &self.loops) {
+            let of_probes = component.validate.iter().flat_map(|probe| &probe.reads);
             for other in component
                 .reads
                 .iter()
+                .chain(of_probes)
                 .filter_map(|other| self.system?.component(other))
             {
                 for validate in of(&validates, name) {
@@ -266,7 +277,7 @@ impl<'w> Draft<'w> {
         let steps = &self.workflow.steps;
         let looped = steps.iter().filter(|step| step.over_components());
         let ids: HashSet<&str> = looped.map(|step| step.id.as_str()).collect();
-        let takes_snapshots = steps.iter().any(|step| step.uses == "snapshot");
+        let takes_snapshots = self.takes_snapshots();
         let firsts = self.by_component(|at| match takes_snapshots {
             true => steps[at].uses == "restore",
             false => !steps[at].needs.iter().any(|need| ids.contains(need.as_str())),

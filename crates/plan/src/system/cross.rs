@@ -5,7 +5,7 @@ use std::path::Path;
 
 use petgraph::graph::{DiGraph, NodeIndex};
 use rekindle_model::measured;
-use rekindle_model::system::{Affects, Component, System, Target};
+use rekindle_model::system::{Affects, Component, Probe, Prove, System, Target, names_target};
 
 use crate::cycle;
 use crate::diagnostic::{Sink, Span, suggest_from_all};
@@ -80,8 +80,49 @@ pub(super) fn check(system: &System, root: &Node, sink: &mut Sink<'_>) {
             }
         }
     }
+    check_proofs(system, &nodes, sink);
     check_claims(system, &nodes, sink);
     check_order(system, &owners, root, sink);
+}
+
+/// Reports what a proof would do to the living system. A proof restores a component into a sandbox, with all that it reads;
+/// the programs of all of these get the sandbox as `target.root`.
+fn check_proofs(system: &System, nodes: &HashMap<&str, &Node>, sink: &mut Sink<'_>) {
+    let proven = || {
+        let all = system.components.iter();
+        all.filter(|(_, component)| component.prove != Prove::Never)
+    };
+    let place = |name: &str, path: &[&str]| nodes.get(name).map_or(Span::START, |node| node.locate(path));
+    for (name, component) in proven() {
+        let measures = |probe: &Probe| probe.at.recovery() && probe.follows_target();
+        if !component.validate.iter().any(measures) {
+            let message = "a proof has nothing to measure: no validation looks at the restored data";
+            let help = "add one that names `${{ target.root }}`, or remove `prove`";
+            sink.error(place(name, &["prove"]), message, Some(help.to_owned()));
+        }
+    }
+    for name in system.sandboxed(proven().map(|(name, _)| name.as_str())) {
+        let Some(component) = system.components.get(name) else {
+            continue;
+        };
+        let help = || Some("let it name `${{ target.root }}`, or remove `prove`".to_owned());
+        let restores = component
+            .source
+            .as_ref()
+            .filter(|source| source.kind == "command");
+        let restore = restores.and_then(|source| serde_json::to_value(source).ok());
+        let named = restore.is_none_or(|source| names_target(&source["restore"].to_string()));
+        if !named {
+            let message = "a proof runs this program, and it would restore into the living system";
+            sink.error(place(name, &["source", "restore"]), message, help());
+        }
+        for (at, step) in component.recovery.iter().enumerate() {
+            if !names_target(&step.with.to_string()) {
+                let message = "a proof runs this step, and it would act on the living system";
+                sink.error(place(name, &["recovery", &at.to_string()]), message, help());
+            }
+        }
+    }
 }
 
 /// Reports a target that nothing can ever measure. What a program prints, only its run shows: then the warning names the

@@ -1,5 +1,7 @@
 //! Rules between the keys of one object, which a table cannot express.
 
+use rekindle_model::system::names_target;
+
 use crate::diagnostic::Sink;
 use crate::yaml::Node;
 
@@ -19,13 +21,12 @@ pub(super) fn check(root: &Node, sink: &mut Sink<'_>) {
                 sink.error(kind.span, message, None);
             }
         }
-        check_proof(component, sink);
     }
     for probe in root.items_of("integrity") {
         check_digest(probe, sink);
         if let Some(at) = probe.child("at") {
             let message = "a check across components has no `at`: it runs after a recovery";
-            let help = "take it away, or put the probe under `validate:` of a component";
+            let help = "remove it, or put the probe under `validate:` of a component";
             sink.error(at.span, message, Some(help.to_owned()));
         }
     }
@@ -49,7 +50,7 @@ fn check_locations(name: &str, tier: &Node, sink: &mut Sink<'_>) {
 fn check_restore(source: &Node, sink: &mut Sink<'_>) {
     let is_command = source.child("type").and_then(Node::raw) == Some("command");
     let words = source.items_of("restore");
-    if is_command && !words.is_empty() && !words.iter().any(names_target) {
+    if is_command && !words.is_empty() && !words.iter().any(names_target_in) {
         let message =
             "the restore does not name `target.root`, and a recovery into another folder runs it too";
         let help = "it runs in the folder that is recovered into; see that it writes nowhere else";
@@ -57,48 +58,11 @@ fn check_restore(source: &Node, sink: &mut Sink<'_>) {
     }
 }
 
-/// A proof must not reach the living system: its programs get the sandbox as `target.root`.
-fn check_proof(component: &Node, sink: &mut Sink<'_>) {
-    let Some(prove) = component.child("prove") else {
-        return;
-    };
-    if prove.raw() == Some("never") {
-        return;
-    }
-    let help = || Some("let it name `${{ target.root }}`, or take `prove` away".to_owned());
-    let command = component
-        .child("source")
-        .filter(|source| source.child("type").and_then(Node::raw) == Some("command"));
-    if let Some(restore) = command.and_then(|source| source.child("restore"))
-        && !names_target(restore)
-    {
-        let message = "a proof runs this program, and it would restore into the living system";
-        sink.error(restore.span, message, help());
-    }
-    for step in component.items_of("recovery") {
-        if !names_target(step) {
-            let message = "a proof runs this step, and it would act on the living system";
-            sink.error(step.span, message, help());
-        }
-    }
-    let probes = component.items_of("validate");
-    let of_target = |probe: &Node| match probe.child("probe").and_then(Node::raw) {
-        Some("command" | "http") => names_target(probe),
-        _ => true,
-    };
-    let at_recovery = |probe: &&Node| probe.child("at").and_then(Node::raw) != Some("backup");
-    if !probes.iter().filter(at_recovery).any(of_target) {
-        let message = "a proof has nothing to measure: no validation looks at the restored data";
-        let help = "add one that names `${{ target.root }}`, or take `prove` away";
-        sink.error(prove.span, message, Some(help.to_owned()));
-    }
-}
-
-/// Returns whether a text at or below a node names the target.
-fn names_target(node: &Node) -> bool {
+/// Returns whether a text at or below a node has an expression that names the target.
+fn names_target_in(node: &Node) -> bool {
     match node.raw() {
-        Some(text) => text.contains("target."),
-        None => node.value().to_string().contains("target."),
+        Some(text) => names_target(text),
+        None => names_target(&node.value().to_string()),
     }
 }
 

@@ -14,11 +14,14 @@ use crate::run_spec::LoadedSpec;
 /// How many runs are searched, the newest first.
 const LOOKED_AT: usize = 200;
 
-/// Returns the snapshots whose newest validation found them invalid.
+/// Returns the snapshots of these components whose newest validation found them invalid.
 ///
 /// # Errors
 /// The journal cannot be listed.
-pub(super) async fn snapshots(context: &WorkspaceContext) -> Result<Vec<SnapshotId>, Error> {
+pub(super) async fn snapshots(
+    context: &WorkspaceContext,
+    components: &[String],
+) -> Result<Vec<SnapshotId>, Error> {
     let mut newest: BTreeMap<String, (Position, Saw)> = BTreeMap::new();
     let runs = context.journal.runs(&RunFilter::default()).await?;
     let judged = runs.iter().filter(|run| run.kind != RunKind::Custom);
@@ -32,8 +35,10 @@ pub(super) async fn snapshots(context: &WorkspaceContext) -> Result<Vec<Snapshot
             continue;
         };
         for seen in sightings(&evidence, &plan) {
-            // A look at one tier validates nothing.
-            let validated = seen.tier.is_none() && matches!(seen.saw, Saw::Whole | Saw::Invalid);
+            // One that reads a copy in one tier validates nothing.
+            let validated = seen.tier.is_none()
+                && matches!(seen.saw, Saw::Whole | Saw::Invalid)
+                && components.contains(&seen.component);
             let Some(snapshot) = seen.snapshot.filter(|_| validated) else {
                 continue;
             };

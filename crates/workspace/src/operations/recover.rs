@@ -130,7 +130,7 @@ pub async fn prepare(workspace: &ReadWriteWorkspace, request: &RecoverRequest) -
     let distrust: Vec<String> = match request.from {
         From::Set(_) => Vec::new(),
         From::Latest | From::Before(_) => {
-            let found = invalid::snapshots(context).await?;
+            let found = invalid::snapshots(context, &affected).await?;
             found.iter().map(ToString::to_string).collect()
         }
     };

@@ -74,8 +74,12 @@ pub async fn prepare(workspace: &ReadWriteWorkspace, request: &BackupRequest) ->
         );
     }
     if !prove.is_empty() {
-        let sandbox = staging::sandbox(&context.layout.state);
-        params.insert(SANDBOX.to_owned(), Value::from(sandbox.to_string_lossy()));
+        let sandboxed: Vec<&str> = system
+            .sandboxed(prove.iter().map(String::as_str))
+            .into_iter()
+            .collect();
+        params.insert("sandboxed".to_owned(), Value::from(sandboxed));
+        params.insert(SANDBOX.to_owned(), Value::from(staging::sandbox()));
         params.insert("prove".to_owned(), Value::from(prove));
     }
     let spec = LoadedSpec::new(

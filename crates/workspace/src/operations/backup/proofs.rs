@@ -1,21 +1,20 @@
 //! The components whose proof a backup owes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use chrono::{DateTime, Utc};
 use rekindle_journal::RunFilter;
 use rekindle_model::origin::RunKind;
 use rekindle_model::system::{Component, System};
-use rekindle_report::backup::{BackupTable, ProofRow, backup_table};
+use rekindle_report::backup::{ProofRow, backup_table};
 
 use crate::context::WorkspaceContext;
 use crate::error::Error;
 use crate::run_spec::LoadedSpec;
 
-/// How many backups are searched for the last proof of a component. If none of them has one, the proof is due.
+/// How many backups are searched for one that sealed a set: each set keeps the newest proof of every component.
 const LOOKED_AT: usize = 200;
 
-/// Returns the components that a backup recovers into its sandbox: those whose proof is due, and all that they read.
+/// Returns the components of a backup whose proof is due.
 ///
 /// # Errors
 /// The journal cannot be read.
@@ -25,50 +24,36 @@ pub(super) async fn due(
     captured: &[String],
 ) -> Result<Vec<String>, Error> {
     let paced = |component: &Component| component.prove.every().is_some_and(|every| !every.is_zero());
-    let last = match system.components.values().any(paced) {
-        true => last_proofs(context).await?,
+    let newest = match system.components.values().any(paced) {
+        true => newest_proofs(context).await?,
         false => BTreeMap::new(),
     };
     let now = context.clock.now().utc;
     // A component without data of its own is proven with those that it reads.
-    let taken = |name: &String, component: &Component| match component.source {
-        Some(_) => captured.contains(name),
-        None => reads(component).any(|read| captured.iter().any(|name| name == read)),
+    let is_captured = |name: &str| {
+        let own = system.component(name).map(|(own, _)| own);
+        own.is_some_and(|own| captured.iter().any(|name| name == own))
     };
     let is_due = |(name, component): &(&String, &Component)| {
-        taken(name, component)
+        let concerned = match component.source {
+            Some(_) => is_captured(name),
+            None => system.needs_data_of(component).any(is_captured),
+        };
+        // A proof that found the component not valid is due again.
+        let good = newest.get(*name).filter(|proof| proof.valid == Some(true));
+        let at = good.and_then(|proof| proof.at);
+        concerned
             && component.prove.every().is_some_and(|every| {
-                let age = last.get(*name).map(|at| (now - *at).to_std().unwrap_or_default());
+                let age = at.map(|at| (now - at).to_std().unwrap_or_default());
                 age.is_none_or(|age| age >= every)
             })
     };
-    let mut wanted: Vec<&str> = system
-        .components
-        .iter()
-        .filter(is_due)
-        .map(|(name, _)| name.as_str())
-        .collect();
-    let mut found = BTreeSet::new();
-    while let Some(name) = wanted.pop() {
-        let Some((own, component)) = system.component(name) else {
-            continue;
-        };
-        if found.insert(own.to_owned()) {
-            wanted.extend(reads(component));
-        }
-    }
-    Ok(found.into_iter().collect())
+    let due = system.components.iter().filter(is_due);
+    Ok(due.map(|(name, _)| name.clone()).collect())
 }
 
-/// Returns the components whose data a component's recovery or validation needs.
-fn reads(component: &Component) -> impl Iterator<Item = &str> {
-    let after = component.after.iter().map(|after| after.component());
-    component.reads.iter().map(String::as_str).chain(after)
-}
-
-/// Returns when each component was last found valid by a proof.
-async fn last_proofs(context: &WorkspaceContext) -> Result<BTreeMap<String, DateTime<Utc>>, Error> {
-    let mut last = BTreeMap::new();
+/// Returns the newest proof of each component, as the newest sealed set keeps them.
+async fn newest_proofs(context: &WorkspaceContext) -> Result<BTreeMap<String, ProofRow>, Error> {
     let runs = context.journal.runs(&RunFilter::default()).await?;
     let backups = runs.iter().filter(|run| run.kind == RunKind::Backup);
     for run in backups.take(LOOKED_AT) {
@@ -80,15 +65,10 @@ async fn last_proofs(context: &WorkspaceContext) -> Result<BTreeMap<String, Date
         let Ok(plan) = read.and_then(|pinned| pinned.plan()) else {
             continue;
         };
-        let BackupTable { proofs, .. } = backup_table(&evidence, &plan);
-        let Some(sealed) = evidence.state.outcome.map(|_| evidence.state.updated.utc) else {
-            continue;
-        };
-        for (name, ProofRow { at, valid, .. }) in proofs {
-            if valid == Some(true) {
-                last.entry(name).or_insert(at.unwrap_or(sealed));
-            }
+        let table = backup_table(&evidence, &plan);
+        if table.set.is_some() {
+            return Ok(table.proofs);
         }
     }
-    Ok(last)
+    Ok(BTreeMap::new())
 }
