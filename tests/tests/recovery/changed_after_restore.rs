@@ -64,10 +64,10 @@ fn a_resume_restores_again_what_went_missing_or_changed_after_its_restore_succee
         ("a file is gone", "cache", |file| {
             fs::remove_file(file).expect("remove")
         }),
-        ("a file is cut short", "cache", |file| {
+        ("a file is cut short", "education", |file| {
             fs::write(file, "short").expect("write")
         }),
-        ("a file has other bytes of the same length", "cache", |file| {
+        ("a file has other bytes of the same length", "education", |file| {
             let len = fs::read(file).expect("read").len();
             fs::write(file, vec![b'x'; len]).expect("write");
         }),
@@ -75,6 +75,7 @@ fn a_resume_restores_again_what_went_missing_or_changed_after_its_restore_succee
             fs::remove_file(file).expect("remove")
         }),
     ];
+    // A recovery step makes entries of the cache anew, so their content may change after the restore.
     for (what, folder, disturb) in cases {
         let sandbox = restored_and_dead(&backed_up);
         let file = files(&sandbox.path("out").join(folder)).swap_remove(0);
