@@ -87,6 +87,21 @@ impl Action for SealSet {
     }
 
     async fn run(&self, cx: &StepContext, checkpoint: Option<Value>) -> Result<Output, Failure> {
+        let sealed = self.seal(cx, checkpoint).await;
+        // The proofs are made, whatever became of the set: no plain data may stay.
+        if let Some(sandbox) = self.0.sandbox() {
+            discard(sandbox).await;
+        }
+        sealed
+    }
+
+    async fn recheck(&self, _cx: &StepContext, output: &Value) -> Result<Option<String>, Failure> {
+        set_gone(&self.0, output, "stored_in").await
+    }
+}
+
+impl SealSet {
+    async fn seal(&self, cx: &StepContext, checkpoint: Option<Value>) -> Result<Output, Failure> {
         let begun = checkpoint.and_then(|value| Progress::deserialize(value).ok());
         let mut progress = match begun {
             Some(begun) => begun,
@@ -150,18 +165,11 @@ impl Action for SealSet {
         }
         remove_abandoned(&tiers).await;
         self.clean_spool(cx).await?;
-        if let Some(sandbox) = self.0.sandbox() {
-            discard(sandbox).await;
-        }
         let mut output = output(&set, &progress.tiers);
         output.value["lost"] = json!(findings::sentences(&lost));
         output.value["lost_total"] = json!(lost.len());
         output.value["unsealed"] = json!(unsealed);
         Ok(output)
-    }
-
-    async fn recheck(&self, _cx: &StepContext, output: &Value) -> Result<Option<String>, Failure> {
-        set_gone(&self.0, output, "stored_in").await
     }
 }
 

@@ -118,9 +118,11 @@ impl Live {
             Event::StepSucceeded { step, measures, .. } => {
                 self.over(step);
                 let dealt_with = ["bytes_written", "bytes", "bytes_read"];
+                // What a validation measures is not what it wrote.
+                let judges = ["validate", "prove"].contains(&step.template());
                 let written = dealt_with.iter().find_map(|name| measures.get(*name));
                 let bytes = written
-                    .filter(|bytes| **bytes >= 0.0)
+                    .filter(|bytes| **bytes >= 0.0 && !judges)
                     .map(|bytes| format!(" ({})", text::bytes(*bytes as u64)));
                 if !self.whole.lists_steps {
                     self.line(format!("{step}: done{}", bytes.unwrap_or_default()));

@@ -163,24 +163,30 @@ fn check_measured(
     if all.any(|probe| probe.expect.contains_key(measure)) {
         return;
     }
-    let programs: Vec<&str> = probes()
-        .filter(|(_, probe)| probe.probe == "command")
+    // Only its output says which numbers a program, a query or a server gives.
+    let gives = |probe: &&Probe| matches!(probe.probe.as_str(), "command" | "sql" | "http");
+    let of_components = probes().filter(|(_, probe)| gives(probe));
+    let across = system
+        .integrity
+        .iter()
+        .filter(|_| component.is_none())
+        .filter(gives);
+    let programs: BTreeSet<&str> = of_components
         .map(|(own, _)| own.as_str())
-        .collect::<BTreeSet<_>>()
-        .into_iter()
+        .chain(across.map(|_| "integrity"))
         .collect();
-    match programs.as_slice() {
-        [] => sink.error(
+    match programs.is_empty() {
+        true => sink.error(
             node.span,
             format!("no probe measures `{measure}`, so this target is never met"),
             Some("add a probe with it under `validate:` of a component, or take the target away".to_owned()),
         ),
-        programs => sink.warn(
+        false => sink.warn(
             node.span,
-            format!("no probe expects `{measure}`: this target has data only if a program prints it"),
+            format!("no probe expects `{measure}`: this target has data only if one gives it"),
             Some(format!(
-                "write it under `expect:` of the probe that prints it; programs have {}",
-                programs.join(", ")
+                "write it under `expect:` of the probe that gives it; such probes have {}",
+                programs.into_iter().collect::<Vec<_>>().join(", ")
             )),
         ),
     }
