@@ -82,9 +82,13 @@ impl Outlook {
         let (moved, took) = (done.saturating_sub(*first), now.since(since).duration);
         let left = match moved {
             0 => Duration::ZERO,
-            moved => took.mul_f64(ratio(total.saturating_sub(done), moved)),
+            moved => {
+                let left = took.as_secs_f64() * ratio(total.saturating_sub(done), moved);
+                // A snapshot may claim any size.
+                Duration::try_from_secs_f64(left).unwrap_or(Duration::MAX)
+            }
         };
-        let forecast = elapsed + left;
+        let forecast = elapsed.saturating_add(left);
         let state = match () {
             () if elapsed > self.rto => RtoState::Missed,
             () if forecast > self.rto => RtoState::AtRisk,
@@ -113,6 +117,16 @@ mod tests {
     use rekindle_model::time::{Clock, ManualClock};
 
     use super::*;
+
+    #[test]
+    fn a_size_that_no_disk_has_is_a_long_forecast_and_no_panic() {
+        let clock = ManualClock::at(DateTime::from_timestamp(1_800_000_000, 0).unwrap());
+        let mut outlook = Outlook::new("a", Duration::from_secs(60), clock.now().utc, clock.now());
+        assert_eq!(outlook.progressed(&clock.now(), 0, u64::MAX), None);
+        clock.advance(Duration::from_secs(30));
+        let warned = outlook.progressed(&clock.now(), 1, u64::MAX).unwrap();
+        assert!(!warned.missed && warned.forecast_seconds > 1e19);
+    }
 
     #[test]
     fn a_slow_restore_warns_before_its_rto_and_when_it_has_passed() {

@@ -88,7 +88,7 @@ impl Action for SealSet {
 
     async fn run(&self, cx: &StepContext, checkpoint: Option<Value>) -> Result<Output, Failure> {
         let sealed = self.seal(cx, checkpoint).await;
-        // The proofs are made, whatever became of the set: no plain data may stay.
+        // The proofs are over. No plain data may stay, also if the set could not be sealed.
         if let Some(sandbox) = self.0.sandbox() {
             discard(sandbox).await;
         }

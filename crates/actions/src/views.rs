@@ -321,8 +321,8 @@ pub(crate) fn success_rate(fared: &BTreeMap<String, Fared>) -> Option<f64> {
     (well + badly > 0).then(|| well as f64 / (well + badly) as f64)
 }
 
-/// Returns the least and the greatest share of good results among all components, whatever those without data turn out to
-/// be.
+/// Returns the share of good results among all components twice: as if those without data were bad, and as if they were
+/// good.
 #[expect(
     clippy::cast_precision_loss,
     reason = "a system has far fewer than 2^52 components"

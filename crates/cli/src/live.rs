@@ -86,7 +86,7 @@ impl Live {
             progress: Payload::Inline(progress),
             ..
         } = event
-            // The line is told at once: when it was journaled does not matter.
+            // Live output shows no time, so the time of the record is not needed.
             && let Some(warning) = AtRisk::of(DateTime::UNIX_EPOCH, progress)
         {
             self.printer.warn(warning.sentence());

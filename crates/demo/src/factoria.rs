@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 pub use rekindle_factoria::FactoriaCommand;
 use rekindle_factoria::FactoriaError;
-use rekindle_factoria::command::{ServeArgs, Surroundings};
+use rekindle_factoria::command::{Surroundings, stop_at_eof};
 use rekindle_factoria::serve::Address;
 use rekindle_model::problem::ProblemKind;
 
@@ -30,15 +30,7 @@ pub async fn run(app: Shown<'_>, command: FactoriaCommand) -> Result<(), Error> 
     let runs = matches!(command, FactoriaCommand::Serve(_));
     let mut printed = Ok(());
     let stop = app.application.stop.child_token();
-    if let FactoriaCommand::Serve(ServeArgs { until_eof: true, .. }) = &command {
-        let stop = stop.clone();
-        // A thread of its own that nothing waits for: the other end may never be closed.
-        std::thread::spawn(move || {
-            // An error of reading is an end as well.
-            let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
-            stop.cancel();
-        });
-    }
+    stop_at_eof(&command, &stop);
     let around = Surroundings {
         clock: Arc::clone(&app.application.clock),
         stop,

@@ -64,7 +64,11 @@ impl Took {
 #[expect(clippy::cast_precision_loss, reason = "a forecast needs no exact bytes")]
 fn scaled((bytes_then, took): (u64, Duration), bytes: u64) -> Duration {
     match bytes > bytes_then && bytes_then > 0 {
-        true => took.mul_f64(bytes as f64 / bytes_then as f64),
+        true => {
+            let longer = took.as_secs_f64() * (bytes as f64 / bytes_then as f64);
+            // A set may claim any size.
+            Duration::try_from_secs_f64(longer).unwrap_or(Duration::MAX)
+        }
         false => took,
     }
 }
@@ -83,5 +87,10 @@ mod tests {
         assert_eq!(took.component("a", 10), Some(Duration::from_secs(4)));
         assert_eq!(took.component("b", 10), None);
         assert_eq!(took.whole(1), None);
+        let took = Took {
+            all: Some((1, Duration::from_secs(4))),
+            ..Took::default()
+        };
+        assert_eq!(took.whole(u64::MAX), Some(Duration::MAX), "no panic");
     }
 }

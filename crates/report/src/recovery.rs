@@ -99,7 +99,7 @@ impl AtRisk {
 
     /// Returns the warning for people.
     pub fn sentence(&self) -> String {
-        let shown = |seconds| duration(Duration::try_from_secs_f64(seconds).unwrap_or_default());
+        let shown = |seconds| duration(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX));
         let (component, rto) = (&self.component, shown(self.target_seconds));
         match self.missed {
             true => format!("{component} has missed its RTO of {rto}"),

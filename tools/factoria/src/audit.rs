@@ -9,7 +9,7 @@
 //! and without `,"hash":`. If a line is removed, added, changed or moved, the chain breaks there.
 //!
 //! Every 64th line is a checkpoint: it carries a signature over the number and the hash of the line before. So
-//! whoever has not the key cannot forge a chain of more than 63 lines. The checkpoint in a file of its own has the
+//! a person without the key cannot forge a chain of more than 63 lines. The checkpoint in a file of its own has the
 //! number and the hash of the last line that was there when the system was made. Whether a log was cut after that
 //! shows against the number and the hash that were journaled with a backup ([`Head`]).
 

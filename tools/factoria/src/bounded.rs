@@ -65,7 +65,7 @@ mod tests {
         fs::write(&path, "12345").unwrap();
         assert_eq!(bytes(&path, 5).unwrap(), b"12345");
         assert_eq!(bytes(&path, 4).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
-        // The length of what the system makes up is told as 0.
+        // The length of what the system makes up is given as 0.
         assert_eq!(
             bytes(Path::new("/proc/self/maps"), 100).unwrap_err().kind(),
             io::ErrorKind::FileTooLarge

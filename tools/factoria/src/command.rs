@@ -234,7 +234,7 @@ pub async fn run(command: FactoriaCommand, around: Surroundings<'_>) -> Result<V
             listen,
             rate,
             limit,
-            // The caller reads stdin, and cancels `stop` at its end.
+            // The caller calls `stop_at_eof`.
             until_eof: _,
             read_only,
         }) => {
@@ -302,6 +302,19 @@ pub async fn run(command: FactoriaCommand, around: Surroundings<'_>) -> Result<V
                 seed,
             })?,
         ),
+    }
+}
+
+/// Cancels `stop` at the end of stdin, if the command asks for it.
+pub fn stop_at_eof(command: &FactoriaCommand, stop: &CancellationToken) {
+    if let FactoriaCommand::Serve(ServeArgs { until_eof: true, .. }) = command {
+        let stop = stop.clone();
+        // A thread of its own that nothing waits for: the other end may never be closed.
+        std::thread::spawn(move || {
+            // An error of reading is an end as well.
+            let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+            stop.cancel();
+        });
     }
 }
 

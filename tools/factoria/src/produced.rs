@@ -225,7 +225,7 @@ pub(crate) fn share(folder: &Path, produced: &Files, found: u64) -> f64 {
     }
 }
 
-/// Counts the files in a folder, whatever they are.
+/// Counts the files of any kind in a folder.
 pub(crate) fn files_in(folder: &Path) -> u64 {
     std::fs::read_dir(folder).map_or(0, |entries| entries.filter_map(Result::ok).count() as u64)
 }

@@ -57,7 +57,7 @@ pub struct Args {
     /// Show what would be done, and do nothing
     #[arg(long)]
     dry_run: bool,
-    /// Count a missed objective as a partial failure (exit 3)
+    /// Count a missed objective or target as a partial failure (exit 3)
     #[arg(long)]
     strict: bool,
     /// Leave owners and set-id bits out: everything belongs to the user who recovers. Without this, owners that cannot

@@ -21,8 +21,8 @@ use crate::workflow::{ForEach, RECOVERY, Workflow};
 const MAX_STEPS: usize = 1_000_000;
 /// The most needs of all steps of a plan together; each costs about 30 bytes.
 const MAX_NEEDS: usize = 10_000_000;
-/// How long a component's own recovery step may take in a proof, if it states no limit: a backup must be sealed, whatever a
-/// program does.
+/// How long a component's own recovery step may take in a proof, if it states no limit. A program that hangs must not keep
+/// the backup from being sealed.
 const PROOF_LIMIT: Duration = Duration::from_secs(10 * 60);
 /// The priority of steps that belong to no component and that nothing waits for: after all components.
 const LAST: i64 = u32::MAX as i64;

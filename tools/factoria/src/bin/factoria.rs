@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
 use rekindle_factoria::FactoriaCommand;
-use rekindle_factoria::command::{ServeArgs, Surroundings};
+use rekindle_factoria::command::{Surroundings, stop_at_eof};
 use rekindle_model::time::SystemClock;
 use tokio_util::sync::CancellationToken;
 
@@ -49,14 +49,7 @@ fn main() -> ExitCode {
 
 async fn run(command: FactoriaCommand) -> Result<(), String> {
     let stop = CancellationToken::new();
-    if let FactoriaCommand::Serve(ServeArgs { until_eof: true, .. }) = &command {
-        let stop = stop.clone();
-        std::thread::spawn(move || {
-            // An error of reading is an end as well.
-            let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
-            stop.cancel();
-        });
-    }
+    stop_at_eof(&command, &stop);
     let around = Surroundings {
         clock: Arc::new(SystemClock),
         stop,

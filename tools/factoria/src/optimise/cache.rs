@@ -6,7 +6,7 @@
 //!
 //! The key is the BLAKE3 of the vocabulary's name and the document's text, so an entry of another text, or one that
 //! was made with another vocabulary, is never found. The seal is the BLAKE3 of the key and the passages: an entry
-//! that was damaged is not used. Whoever forges an entry can seal it as well; the probe `performance` finds that,
+//! that was damaged is not used. A person who forges an entry can seal it as well. The probe `performance` finds that,
 //! because it counts the tokens of what was answered and looks for every passage in the restored documents.
 
 use std::path::{Path, PathBuf};

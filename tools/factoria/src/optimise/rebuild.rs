@@ -179,7 +179,7 @@ fn folder(path: &Path, mode: u32) -> Result<(), FactoriaError> {
         .map_err(FactoriaError::io("set the mode of", path))
 }
 
-/// Removes whatever is at a path: a folder where a file belongs, or the other way round.
+/// Removes what is at a path: a folder where a file belongs, or the other way round.
 fn clear(path: &Path) -> Result<(), FactoriaError> {
     let removed = match fs::symlink_metadata(path) {
         Err(_) => return Ok(()),

@@ -1,8 +1,8 @@
 //! The educational frameworks: six parts, each checked by sense, counted and identified from the data itself.
 //!
 //! An *item* is a leaf of a JSON document, or another file. Each file of a part is one check against the manifest; on
-//! top of that, what a part must hold by name and by arithmetic is checked whatever the manifest says. A manifest can
-//! be sealed again by who changes what it lists. So the number of items and the digest of a part are measures of
+//! top of that, the probe checks what a part must hold by name and by arithmetic. A person who changes an item can seal the
+//! manifest again. So the number of items and the digest of a part are measures of
 //! their own, and a baseline compares them with what was journaled: any one item lost or changed then shows.
 
 use std::collections::BTreeMap;
