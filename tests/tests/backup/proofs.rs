@@ -101,6 +101,10 @@ fn a_component_whose_proof_fails_is_stored_and_the_set_before_is_recovered() {
     let sets = said(&sandbox.run(&["sets"]));
     assert!(sets.contains("invalid: notes"), "{sets}");
 
+    let status = sandbox.ok(&["status"]);
+    assert!(status.contains("Can we come back?       yes: set "), "{status}");
+    assert!(!status.contains("everything"), "{status}");
+
     let tried = said(&sandbox.run(&["recover", "--to", "out", "--dry-run"]));
     assert!(tried.contains("passed over: recovery set"), "{tried}");
     let recovered = said(&sandbox.run(&["recover", "--to", "out"]));

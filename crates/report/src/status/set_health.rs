@@ -273,8 +273,12 @@ impl<'a> About<'a> {
             .filter(|one| one.component == component)
             .filter(|one| {
                 let own = one.snapshot.as_deref() == snapshot;
-                own || one.position.commit > backup.position.commit
-                    || (one.position.commit == backup.position.commit && one.position.at > backup.position.at)
+                // What is not valid in one snapshot may be so in another.
+                let of_content = one.saw == Saw::Invalid && one.snapshot.is_some();
+                own || !of_content
+                    && (one.position.commit > backup.position.commit
+                        || (one.position.commit == backup.position.commit
+                            && one.position.at > backup.position.at))
             })
             .collect();
         seen.sort_by_key(|one| one.position);
