@@ -81,6 +81,36 @@ fn a_cancelled_run_runs_what_is_for_that_and_a_second_cancel_ends_it() {
 }
 
 #[test]
+fn a_second_cancel_ends_the_run_that_a_handler_waits_for() {
+    let sandbox = sandbox("steps: [{id: a, uses: command, with: {run: [sh, -c, \"touch begun; sleep 1000\"]}}]\n")
+        .with(
+            "inner.yaml",
+            "workflow: inner\nsteps: [{id: b, uses: command, with: {run: [sh, -c, \"echo inside >> log; sleep 1000\"]}}]\n",
+        );
+    let calls = fs::read_to_string(sandbox.path("it.yaml")).unwrap().replace(
+        r#"uses: command, with: {run: [sh, -c, "echo note >> log"]}"#,
+        "uses: workflow, with: {workflow: inner.yaml}",
+    );
+    fs::write(sandbox.path("it.yaml"), calls).unwrap();
+    let mut owner = sandbox.command(&["run", "it.yaml"]).spawn().unwrap();
+    poll("the step", LIMIT, || sandbox.path("begun").exists().then_some(()));
+    let run = sandbox.history()[0]["run"].as_str().unwrap().to_owned();
+    let mut first = sandbox.command(&["cancel", &run]).spawn().unwrap();
+    poll("the run inside", LIMIT, || {
+        log(&sandbox).contains("inside").then_some(())
+    });
+
+    sandbox.ok(&["cancel", &run]);
+    owner.wait().unwrap();
+    first.wait().unwrap();
+    assert_eq!(log(&sandbox), "inside\n", "nothing else begins");
+    for run in ["latest", &run] {
+        let records = sandbox.history_of(run).unwrap();
+        assert_eq!(records.last().unwrap()["outcome"], "cancelled", "{run}");
+    }
+}
+
+#[test]
 fn a_handler_that_hangs_is_ended_by_its_own_limit_and_the_next_one_runs() {
     let sandbox =
         sandbox("handler_timeout: 300ms\nsteps: [{id: a, uses: command, with: {run: [\"false\"]}}]\n");
