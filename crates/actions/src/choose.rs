@@ -12,9 +12,9 @@ use crate::params::BAD_PARAMETER;
 /// How a set is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum From {
-    /// The newest recovery-ready one from before the disaster.
+    /// The newest recoverable one from before the disaster.
     Latest,
-    /// The newest recovery-ready one from before this instant.
+    /// The newest recoverable one from before this instant.
     Time(DateTime<Utc>),
     /// The one whose id begins so.
     Id(String),
@@ -49,7 +49,7 @@ const LISTED: usize = 10;
 
 /// Returns the requested set among `sets`, which are in any order.
 ///
-/// `latest` and a time take only sets that are recovery-ready and whose consistency points all lie at or before
+/// `latest` and a time take only sets that are recoverable and whose consistency points all lie at or before
 /// `disaster_at` or that time. Data that was captured later may hold the disaster already. They prefer a set without any
 /// snapshot of `distrust`. A set that is requested by its id is taken without these conditions.
 pub(crate) fn choose<'a>(
@@ -61,7 +61,7 @@ pub(crate) fn choose<'a>(
     let newest_before = |limit: Option<DateTime<Utc>>| {
         let trusted = |set: &&RecoverySet| distrusted(set, distrust).next().is_none();
         let fits = |set: &&RecoverySet| {
-            set.recovery_ready
+            set.recoverable
                 && set
                     .members
                     .values()
@@ -75,14 +75,14 @@ pub(crate) fn choose<'a>(
     let (found, wanted) = match from {
         From::Latest => {
             let wanted = match disaster_at {
-                Some(at) => format!("no recovery-ready set from before the disaster at {at:?}"),
-                None => "no recovery-ready set".to_owned(),
+                Some(at) => format!("no recoverable set from before the disaster at {at:?}"),
+                None => "no recoverable set".to_owned(),
             };
             (newest_before(disaster_at), wanted)
         }
         From::Time(time) => (
             newest_before(Some(*time)),
-            format!("no recovery-ready set from before {time:?}"),
+            format!("no recoverable set from before {time:?}"),
         ),
         From::Id(word) => {
             let of_that_name: Vec<&RecoverySet> = sets.iter().filter(|set| is_named(&set.id, word)).collect();
@@ -138,7 +138,11 @@ pub(crate) fn distrusted<'s>(
 
 fn list(sets: &[&RecoverySet]) -> String {
     let shown = sets.iter().take(LISTED).map(|set| {
-        let ready = if set.recovery_ready { "ready" } else { "not ready" };
+        let ready = if set.recoverable {
+            "recoverable"
+        } else {
+            "not recoverable"
+        };
         format!(
             "{} ({}, {ready})",
             set.id,
@@ -170,7 +174,7 @@ mod tests {
     }
 
     /// A set that is sealed some minutes after noon, with one component that was captured a minute earlier.
-    fn set(minutes: i64, recovery_ready: bool) -> RecoverySet {
+    fn set(minutes: i64, recoverable: bool) -> RecoverySet {
         let member = Member {
             snapshot: SnapshotId::new(&stamp(minutes - 1)),
             consistency_point: stamp(minutes - 1),
@@ -188,7 +192,8 @@ mod tests {
             system: "s".to_owned(),
             members: BTreeMap::from([("a".to_owned(), member)]),
             missing: Vec::new(),
-            recovery_ready,
+            recovery_ready: recoverable,
+            recoverable,
             skew_ms: 0,
             summary: Value::Null,
             system_definition: Vec::new(),

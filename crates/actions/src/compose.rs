@@ -106,13 +106,15 @@ pub(crate) fn common_tiers(members: &BTreeMap<String, Member>, tiers: &[String])
 /// Returns the share of the attempted components whose member in the set was captured by this run. Returns none if no
 /// component was attempted.
 ///
-/// A tier that was down does not lower the share, since the set goes only to tiers that hold all of it. The run's
-/// outcome and `complete_rate` show that a tier lags behind.
+/// A tier that was down does not lower the share, since the set goes only to tiers that hold all of it.
 #[expect(
     clippy::cast_precision_loss,
     reason = "a system has far fewer than 2^52 components"
 )]
-pub(crate) fn success_rate(attempted: &BTreeSet<String>, members: &BTreeMap<String, Member>) -> Option<f64> {
+pub(crate) fn recoverable_rate(
+    attempted: &BTreeSet<String>,
+    members: &BTreeMap<String, Member>,
+) -> Option<f64> {
     let fresh = |name: &&String| members.get(*name).is_some_and(|member| !member.inherited);
     let share = || attempted.iter().filter(fresh).count() as f64 / attempted.len() as f64;
     (!attempted.is_empty()).then(share)
@@ -155,6 +157,7 @@ mod tests {
                 .collect(),
             missing: Vec::new(),
             recovery_ready: true,
+            recoverable: true,
             skew_ms: 0,
             summary: Value::Null,
             system_definition: Vec::new(),
@@ -201,8 +204,8 @@ mod tests {
         let mut members = set(&[("a", member(1, &["hot"])), ("b", member(1, &["hot"]))]).members;
         members.get_mut("b").unwrap().inherited = true;
         let attempted = ["a", "b"].map(str::to_owned).into();
-        assert_eq!(success_rate(&attempted, &members), Some(0.5));
-        assert_eq!(success_rate(&["a".to_owned()].into(), &members), Some(1.0));
-        assert_eq!(success_rate(&BTreeSet::new(), &members), None);
+        assert_eq!(recoverable_rate(&attempted, &members), Some(0.5));
+        assert_eq!(recoverable_rate(&["a".to_owned()].into(), &members), Some(1.0));
+        assert_eq!(recoverable_rate(&BTreeSet::new(), &members), None);
     }
 }

@@ -48,6 +48,7 @@ mod process;
 mod programs;
 mod put_back;
 mod redact;
+mod remove_sandbox;
 mod replica_reader;
 mod restore;
 mod rule;
@@ -78,6 +79,7 @@ use rekindle_engine::Registry;
 
 pub use health::{Answer, ask as ask_health};
 pub use locate_set::{FoundSet, find_set};
+pub use remove_sandbox::REMOVE_SANDBOX;
 pub use replica_reader::{ReplicaFault, ReplicaReader, ReplicasReport};
 pub use seal_set::sealed_set;
 pub use shapes::shapes;
@@ -130,6 +132,7 @@ pub(crate) fn registry_inside(site: Arc<Site>, outer: workflow::Outer) -> Regist
             "system-integrity",
             system_integrity::SystemIntegrity(Arc::clone(&site)),
         )
+        .with(REMOVE_SANDBOX, remove_sandbox::RemoveSandbox(Arc::clone(&site)))
         .with("http", http::SendRequest)
         .with("noop", noop::Noop)
         .with("notify", notify::Notify(Arc::clone(&site)))

@@ -183,10 +183,11 @@ impl Action for LocateSet {
             "set": set.id,
             "created": set.created.utc,
             "recovery_ready": set.recovery_ready,
+            "recoverable": set.recoverable,
             "skew_ms": set.skew_ms,
             // Newer sets that no tier gives; a person accepted to do without them.
             "newer_lost": chosen.newer_lost.iter().map(ToString::to_string).collect::<Vec<_>>(),
-            // Newer sets that are not ready for a recovery.
+            // Newer sets that were not taken.
             "passed_over": chosen.passed_over,
             // Whether anything outside of the tiers' own listings says that this is the newest set.
             "confirmed": found.confirms(set.id),

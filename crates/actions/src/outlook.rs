@@ -63,6 +63,26 @@ impl Outlook {
         Some(Self::new(name, site.system().rto(component)?, struck, began))
     }
 
+    /// Waits until the RTO has passed, and returns what to journal then. If it has passed already, that was journaled by the
+    /// component's restore: it never returns.
+    pub(crate) async fn missed(mut self) -> Objective {
+        match self.rto.checked_sub(self.before) {
+            Some(left) if !left.is_zero() => tokio::time::sleep(left).await,
+            _ => std::future::pending().await,
+        }
+        self.state = RtoState::Missed;
+        self.objective(self.rto)
+    }
+
+    fn objective(&self, forecast: Duration) -> Objective {
+        Objective {
+            component: self.component.clone(),
+            forecast_seconds: forecast.as_secs_f64(),
+            target_seconds: self.rto.as_secs_f64(),
+            missed: self.state == RtoState::Missed,
+        }
+    }
+
     fn new(name: &str, rto: Duration, struck: DateTime<Utc>, began: Stamp) -> Self {
         Self {
             component: name.to_owned(),
@@ -98,12 +118,7 @@ impl Outlook {
             return None;
         }
         self.state = state;
-        Some(Objective {
-            component: self.component.clone(),
-            forecast_seconds: forecast.as_secs_f64(),
-            target_seconds: self.rto.as_secs_f64(),
-            missed: state == RtoState::Missed,
-        })
+        Some(self.objective(forecast))
     }
 }
 

@@ -33,8 +33,8 @@ use crate::views::{self, Fared};
 /// See the module's documentation.
 pub(crate) struct SealSet(pub(crate) Arc<Site>);
 
-/// The default rule for a set, if the system states none: every attempted component is stored and verified in at least
-/// one tier, and no stored copy is faulty. The step's output says which tiers hold the whole set (`stored_in`).
+/// The default rule for a set, if the system states none: every attempted component is stored and verified in every due
+/// tier, and no stored copy is faulty. The step's output says which tiers hold the whole set (`stored_in`).
 const DEFAULT_RULE: &str = "backup.success_rate == 1 and integrity.all_verified";
 
 /// The set's name is chosen once and recorded. So a set that was stored before a crash is recognised after it.
@@ -225,26 +225,30 @@ impl SealSet {
         let skew_ms = compose::skew_ms(&members);
         let fared = views::stored_well(&cx.steps, wanted.iter().copied());
         let attempted = fared.keys().cloned().collect();
-        let success_rate = compose::success_rate(&attempted, &members);
-        let complete_rate = views::success_rate(&fared);
+        let success_rate = views::success_rate(&fared);
+        let recoverable_rate = compose::recoverable_rate(&attempted, &members);
         let all_verified = views::all_stored_are_verified(&cx.steps);
-        let inputs = json!({
-            "backup": {
-                "success_rate": success_rate,
-                "complete_rate": complete_rate,
-                "attempted": attempted.len(),
-                "inherited": members.values().filter(|member| member.inherited).count(),
-                "missing": missing.len(),
-                "skew_ms": skew_ms,
-            },
-            "integrity": { "all_verified": all_verified },
-        });
-        let rates = |rate: f64| json!({ "backup": { "success_rate": rate, "complete_rate": rate } });
+        let rates = |rate: f64| json!({ "backup": { "success_rate": rate } });
         let bounds = Bounds {
             worst: rates(0.0),
             best: rates(1.0),
         };
-        let ruled = rule::evaluate(system, "recovery_ready", DEFAULT_RULE, &inputs, &bounds)?;
+        let rule = |success_rate: Option<f64>, all_verified: bool| {
+            let inputs = json!({
+                "backup": {
+                    "success_rate": success_rate,
+                    "attempted": attempted.len(),
+                    "inherited": members.values().filter(|member| member.inherited).count(),
+                    "missing": missing.len(),
+                    "skew_ms": skew_ms,
+                },
+                "integrity": { "all_verified": all_verified },
+            });
+            rule::evaluate(system, "recovery_ready", DEFAULT_RULE, &inputs, &bounds)
+        };
+        let ruled = rule(success_rate, all_verified)?;
+        // The set goes only to tiers in which each member was verified.
+        let recoverable = rule(recoverable_rate, members.values().all(|member| member.verified))?;
         let incomplete = compose::incomplete(system, &members);
         let (proofs, unproven) = self.proofs(cx, &members, before.as_ref());
         let summary = json!({
@@ -252,18 +256,16 @@ impl SealSet {
             "incomplete": incomplete,
             "unproven": unproven,
             "success_rate": success_rate,
-            "complete_rate": complete_rate,
             "all_verified": all_verified,
             "rule": ruled.account,
         });
+        let whole = missing.is_empty() && incomplete.is_empty() && unproven.is_empty();
         Ok(RecoverySet {
             id: progress.set,
             created: progress.created,
             system: system.system.clone(),
-            recovery_ready: ruled.holds == Some(true)
-                && missing.is_empty()
-                && incomplete.is_empty()
-                && unproven.is_empty(),
+            recovery_ready: whole && ruled.holds == Some(true),
+            recoverable: whole && recoverable.holds == Some(true),
             members,
             missing,
             skew_ms,
@@ -511,6 +513,7 @@ fn output(set: &RecoverySet, stored_in: &[String]) -> Output {
     let value = json!({
         "set": set.id,
         "recovery_ready": set.recovery_ready,
+        "recoverable": set.recoverable,
         "success_rate": set.summary["success_rate"],
         "all_verified": set.summary["all_verified"],
         "components": components,

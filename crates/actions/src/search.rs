@@ -311,8 +311,8 @@ impl Sets {
 
 /// Returns why a set is not taken; none if it could be.
 fn why_not(set: &RecoverySet, distrust: &BTreeSet<SnapshotId>) -> Option<String> {
-    if !set.recovery_ready {
-        return Some(why_not_ready(set));
+    if !set.recoverable {
+        return Some(why_not_recoverable(set));
     }
     let found: Vec<&str> = choose::distrusted(set, distrust).collect();
     let (names, of) = (found.join(", "), time::show(set.created.utc));
@@ -324,8 +324,8 @@ fn why_not(set: &RecoverySet, distrust: &BTreeSet<SnapshotId>) -> Option<String>
     })
 }
 
-/// Returns why a set is not ready for a recovery.
-fn why_not_ready(set: &RecoverySet) -> String {
+/// Returns why a set is not recoverable as a whole.
+fn why_not_recoverable(set: &RecoverySet) -> String {
     let listed = |key: &str| {
         let names = set.summary[key].as_array().into_iter().flatten();
         names
@@ -349,7 +349,7 @@ fn why_not_ready(set: &RecoverySet) -> String {
     }
     let of = time::show(set.created.utc);
     format!(
-        "recovery set {} of {of} is not recovery-ready: {}",
+        "recovery set {} of {of} is not recoverable as a whole: {}",
         set.id,
         why.join("; ")
     )

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::findings::Verification as _;
 use crate::params::{Field, Kind};
+use crate::remove_sandbox::REMOVE_SANDBOX;
 use crate::{
     COMMAND, VERIFY_CATALOG, VERIFY_REPLICAS, command, copy, http, locate_set, noop, notify, restore,
     set_aside, snapshot, system_integrity, validate, verify, verify_catalog, verify_replicas, workflow,
@@ -39,6 +40,7 @@ pub(crate) const OUTPUT_FIELDS: &[(&str, &[&str])] = &[
             "living",
         ],
     ),
+    ("remove-sandbox", &["sandbox", "removed"]),
     (
         "store",
         &[
@@ -91,6 +93,7 @@ pub(crate) const OUTPUT_FIELDS: &[(&str, &[&str])] = &[
         &[
             "set",
             "recovery_ready",
+            "recoverable",
             "success_rate",
             "all_verified",
             "components",
@@ -110,6 +113,7 @@ pub(crate) const OUTPUT_FIELDS: &[(&str, &[&str])] = &[
             "set",
             "created",
             "recovery_ready",
+            "recoverable",
             "skew_ms",
             "newer_lost",
             "passed_over",
@@ -171,7 +175,7 @@ pub(crate) const OUTPUT_FIELDS: &[(&str, &[&str])] = &[
 
 /// Returns the schema of each action's parameters, by the action's name.
 pub fn shapes() -> BTreeMap<String, Value> {
-    let fields: [(&str, &[Field]); 16] = [
+    let fields: [(&str, &[Field]); 17] = [
         ("snapshot", snapshot::FIELDS),
         ("store", copy::FIELDS),
         ("verify", verify::Verify::FIELDS),
@@ -183,6 +187,7 @@ pub fn shapes() -> BTreeMap<String, Value> {
         ("restore", restore::FIELDS),
         ("validate", validate::FIELDS),
         ("system-integrity", system_integrity::FIELDS),
+        (REMOVE_SANDBOX, &[]),
         ("http", http::FIELDS),
         ("notify", notify::FIELDS),
         (COMMAND, command::FIELDS),

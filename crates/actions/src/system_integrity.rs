@@ -64,6 +64,10 @@ impl Action for SystemIntegrity {
                     format!("component {component} is not there, and this run does not recover it"),
                 )),
                 None if probe.probe == SET => Ok(of_set(cx)),
+                None if self.0.sandbox().is_some() && !probe.follows_target() => Err(Failure::permanent(
+                    ABSENT,
+                    "it would look at the living system, and this run recovers into a sandbox",
+                )),
                 None => prober.measure(probe).await,
             };
             let numbers = match measured {
@@ -128,7 +132,7 @@ impl Action for SystemIntegrity {
     }
 }
 
-/// The code of a check that reads a component which is not there.
+/// The code of a check of something that is not there.
 const ABSENT: &str = "component_absent";
 
 /// The probe of the recovery set itself; only a check across components may be of this kind.

@@ -3,7 +3,9 @@
 //! If a component has no probe, or a number was not measured, it is *no data*, never valid. In a sandbox only probes of
 //! the target run: others would measure the living system.
 
+use std::convert::Infallible;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -16,6 +18,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::checks::{self, Check, Numbers};
+use crate::outlook::Outlook;
 use crate::params::{self, Field, Kind};
 use crate::prober::{self, Prober};
 use crate::site::Site;
@@ -33,6 +36,16 @@ pub(crate) const FIELDS: &[Field] = &[
 struct Params {
     component: Option<String>,
     root: Option<PathBuf>,
+}
+
+/// Journals that the component has missed its RTO, if it does so before it is dropped. A probe may take long, or hang.
+async fn warn_when_late(site: &Site, cx: &StepContext, name: &str) -> Result<Infallible, Failure> {
+    let Some(outlook) = Outlook::of(site, cx, name) else {
+        return std::future::pending().await;
+    };
+    let objective = outlook.missed().await;
+    cx.checkpoint(json!({ "objective": objective })).await?;
+    std::future::pending().await
 }
 
 #[async_trait]
@@ -63,6 +76,7 @@ impl Action for Validate {
         let system = self.0.system();
         let here = views::restored_components(&cx.steps);
         let mut unmeasured = serde_json::Map::new();
+        let mut late = pin!(warn_when_late(&self.0, cx, name));
         for probe in component.validate.iter().filter(runs) {
             let numbers = match prober.absent(system, probe, &here)? {
                 Some(absent) => {
@@ -70,7 +84,13 @@ impl Action for Validate {
                     unmeasured.insert(checks::name(probe).to_owned(), json!(why));
                     Numbers::new()
                 }
-                None => prober.measure(probe).await?,
+                None => {
+                    let mut measured = pin!(prober.measure(probe));
+                    tokio::select! {
+                        numbers = &mut measured => numbers?,
+                        Err(failure) = &mut late => return Err(failure),
+                    }
+                }
             };
             checks.extend(checks::judge(probe, &numbers, &baseline));
             measures.extend(numbers);

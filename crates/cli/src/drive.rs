@@ -39,12 +39,6 @@ pub async fn begin(
     command: impl Into<String>,
     detach: bool,
 ) -> Result<Exit, Error> {
-    let RunRequest {
-        spec,
-        kind,
-        disaster_at,
-    } = request;
-    let plan = spec.plan()?;
     if detach && workspace.other_owner().is_none() {
         return Err(Error::new(
             ProblemKind::Invalid,
@@ -54,6 +48,27 @@ pub async fn begin(
         .with_next(Action::Serve, "starts a process that continues it")
         .with_advice("or leave --detach out; nothing was begun"));
     }
+    let run = submit(app, workspace, request, command).await?;
+    if detach {
+        left(app, workspace, run)?;
+        return Ok(Exit::Done);
+    }
+    attend(app, workspace, run, 0).await
+}
+
+/// Submits a run to the owner of the workspace. `command` is journaled as its trigger.
+pub async fn submit(
+    app: &App,
+    workspace: &ReadWriteWorkspace,
+    request: RunRequest,
+    command: impl Into<String>,
+) -> Result<RunId, Error> {
+    let RunRequest {
+        spec,
+        kind,
+        disaster_at,
+    } = request;
+    let plan = spec.plan()?;
     let submission = Submission {
         workflow: spec.workflow.name.clone(),
         definition: String::from_utf8_lossy(&spec.definition).into_owned(),
@@ -78,11 +93,7 @@ pub async fn begin(
         "run",
         &json!({ "run": run, "workflow": plan.workflow, "steps": plan.steps.len(), "owner": workspace.other_owner() }),
     );
-    if detach {
-        left(app, workspace, run)?;
-        return Ok(Exit::Done);
-    }
-    attend(app, workspace, run, 0).await
+    Ok(run)
 }
 
 /// Says where a run continues if this command does not wait for it.
@@ -413,7 +424,7 @@ impl Ending<'_> {
                 body["missed"] = json!(missed);
                 body["backup"] = json!(table);
             }
-            RunKind::Recover => {
+            RunKind::Recover | RunKind::Drill => {
                 let table = recovery_table(evidence, plan, &self.spec.system);
                 said.push_str(&text::recovery(&table));
                 let displaced = set_aside(evidence, plan);
@@ -429,13 +440,13 @@ impl Ending<'_> {
                 missed.extend(targets::missed(&targets));
                 body["targets"] = json!(targets);
                 // A component that is not as it was captured is not recovered in full.
-                short = !table.unheld().is_empty();
+                short = state.kind == RunKind::Recover && !table.unheld().is_empty();
                 fell_back = table.fell_back();
                 body["fell_back"] = json!(fell_back);
                 body["recovery"] = json!(table);
                 body["missed"] = json!(missed);
             }
-            RunKind::Verify | RunKind::Drill | RunKind::Custom => {
+            RunKind::Verify | RunKind::Custom => {
                 said.push_str(&text::steps(evidence, Some(plan), &|action| {
                     app.printer.command(action)
                 }));

@@ -38,6 +38,7 @@ pub mod prompt;
 mod serve_log;
 pub mod signals;
 pub mod time_args;
+mod told;
 mod version;
 
 use std::ffi::OsString;

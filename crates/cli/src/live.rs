@@ -47,8 +47,6 @@ pub struct Live {
     bytes: HashMap<StepId, u64>,
     /// Never shown: it knows the rate of late.
     rate: ProgressBar,
-    /// The reasons of failures that were told.
-    told: HashSet<String>,
 }
 
 impl Live {
@@ -62,7 +60,6 @@ impl Live {
             overall: None,
             bytes: HashMap::new(),
             rate: ProgressBar::hidden(),
-            told: HashSet::new(),
         }
     }
 
@@ -149,15 +146,18 @@ impl Live {
                     next => format!(": {}", self.printer.advice(next)),
                 };
                 // A tier that is lost fails every step there, and each attempt. It says so once.
-                let is_new = self.told.insert(error.to_string());
-                let line = match is_new || self.printer.is_quiet() {
-                    true => format!("{step}: failed: {error}{advice}{again}"),
-                    false => format!("{step}: failed for the same reason{again}"),
-                };
-                match retry_at {
-                    Some(_) => self.line(line),
-                    None => self.failure(line),
+                let quiet = self.printer.is_quiet();
+                if quiet && retry_at.is_some() {
+                    return;
                 }
+                let reason = error.to_string();
+                match (self.printer.has_told(&reason), quiet) {
+                    (false, true) => self.printer.warn(format!("{step}: failed: {reason}{advice}")),
+                    (false, false) => self.line(format!("{step}: failed: {reason}{advice}{again}")),
+                    (true, true) => {}
+                    (true, false) => self.line(format!("{step}: failed for the same reason{again}")),
+                }
+                self.printer.tells(reason);
             }
             Event::UndoStarted { step, attempt } => {
                 self.started(step, *attempt);
@@ -323,14 +323,6 @@ impl Live {
     fn over(&mut self, step: &StepId) {
         self.whole.ended.insert(step.clone());
         self.ended(step);
-    }
-
-    /// Tells of a failure for good, also when quiet.
-    fn failure(&self, line: String) {
-        match self.printer.is_quiet() {
-            true => self.printer.warn(line),
-            false => self.line(line),
-        }
     }
 
     fn line(&self, line: String) {

@@ -18,6 +18,7 @@ use crate::command_hints;
 use crate::exit::Exit;
 use crate::global::Global;
 use crate::harmless;
+use crate::told::Told;
 use rekindle_workspace::Error;
 
 /// The version of all JSON output, in each object's `schema_version`. It rises if a field is renamed, removed or gets
@@ -25,12 +26,14 @@ use rekindle_workspace::Error;
 pub const SCHEMA_VERSION: u32 = 1;
 
 /// How a command prints.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct Printer {
     voice: Voice,
     /// The options of a command that works in the same workspace. They live as long as the process, which has one command
     /// line.
     here: Option<&'static str>,
+    /// What was told. It lives as long as the process, too.
+    told: &'static Told,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +77,7 @@ impl Printer {
         Self {
             voice,
             here: here.map(|options| &*options.leak()),
+            told: Box::leak(Box::default()),
         }
     }
 
@@ -220,11 +224,22 @@ impl Printer {
             Voice::Text { color: true, .. } => "\u{1b}[1;33mwarning:\u{1b}[0m ",
             Voice::Text { .. } => "warning: ",
         };
+        let text = self.told.shorten(text);
         let text = match next.as_slice() {
-            [] => text.clone(),
+            [] => text.into_owned(),
             next => format!("{text}: {}", self.advice(next)),
         };
         Some(format!("{warning}{}", harmless::narration(&text)))
+    }
+
+    /// Returns whether the reason of a failure was told before.
+    pub fn has_told(self, reason: &str) -> bool {
+        self.told.has(reason)
+    }
+
+    /// Notes the reason of a failure that a display has told.
+    pub fn tells(self, reason: String) {
+        self.told.note(reason);
     }
 
     /// Returns a line of narration for a display that prints by itself.
@@ -289,6 +304,12 @@ impl Printer {
 
     /// Prints how a run ended. If that cannot be written, only warns: the exit code says how the run ended.
     pub fn end_of_run<T: Serialize>(self, data: &T, text: impl FnOnce() -> String) {
+        // Only on one terminal does the result stand below what was told.
+        let below = std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
+        let text = || match below {
+            true => self.told.shorten(&text()).into_owned(),
+            false => text(),
+        };
         if let Err(error) = self.data(data, text) {
             self.warn(format!("how the run ended could not be printed: {error}"));
         }
@@ -335,7 +356,12 @@ mod tests {
 
     #[test]
     fn people_read_what_to_do_about_a_notice_and_programs_get_it_as_data() {
-        let printer = |voice| Printer { voice, here: None };
+        let told = Box::leak(Box::default());
+        let printer = |voice| Printer {
+            voice,
+            here: None,
+            told,
+        };
         let notice = Notice::warning("it is behind").with_next(Action::Verify, "mends it");
         let line = printer(Voice::Json).line_of(&notice).unwrap();
         let line: Value = serde_json::from_str(&line).unwrap();

@@ -208,6 +208,27 @@ impl Component {
     fn default_priority() -> u32 {
         100
     }
+
+    /// Returns what of it acts on the living system, also when the component is recovered into a sandbox: programs that do not
+    /// name the target.
+    pub fn escapes(&self) -> Vec<Escape> {
+        let program = self.source.as_ref().filter(|source| source.kind == "command");
+        let restore = program.and_then(|source| serde_json::to_value(source).ok());
+        let restore = restore.filter(|source| !names_target(&source["restore"].to_string()));
+        let steps = self.recovery.iter().enumerate();
+        let acts = steps.filter(|(_, step)| !names_target(&step.with.to_string()));
+        let restore = restore.map(|_| Escape::Restore).into_iter();
+        restore.chain(acts.map(|(at, _)| Escape::Recovery(at))).collect()
+    }
+}
+
+/// A part of a component that acts on the living system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Escape {
+    /// The program that restores its data.
+    Restore,
+    /// The recovery step at this index.
+    Recovery(usize),
 }
 
 /// How often a backup proves that a component's stored copy can be recovered. A proof restores the copy into a sandbox and

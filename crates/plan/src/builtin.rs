@@ -6,8 +6,15 @@ pub const BACKUP: &str = include_str!("../../../workflows/backup.yaml");
 pub const RECOVER: &str = include_str!("../../../workflows/recover.yaml");
 /// Verifies stored copies.
 pub const VERIFY: &str = include_str!("../../../workflows/verify.yaml");
+/// Recovers a set into a sandbox, and proves it there.
+pub const DRILL: &str = include_str!("../../../workflows/drill.yaml");
 /// The La Factoria system, with every objective and target.
 pub const LA_FACTORIA: &str = include_str!("../../../workflows/la-factoria/system.yaml");
 
 /// The workflows by name.
-pub const WORKFLOWS: [(&str, &str); 3] = [("backup", BACKUP), ("recover", RECOVER), ("verify", VERIFY)];
+pub const WORKFLOWS: [(&str, &str); 4] = [
+    ("backup", BACKUP),
+    ("recover", RECOVER),
+    ("verify", VERIFY),
+    ("drill", DRILL),
+];

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::diagnostic::Problem;
 
 /// The actions that work on a system: its components, its tiers, its key.
-pub const OF_A_SYSTEM: [&str; 12] = [
+pub const OF_A_SYSTEM: [&str; 13] = [
     "snapshot",
     "store",
     "verify",
@@ -18,6 +18,7 @@ pub const OF_A_SYSTEM: [&str; 12] = [
     "restore",
     "validate",
     "system-integrity",
+    "remove-sandbox",
 ];
 
 /// The actions that steps may use.

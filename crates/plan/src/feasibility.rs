@@ -25,6 +25,7 @@ pub fn check(system: &System, base_dir: &Path, tier_urls: &TierUrls) -> Vec<Find
     let mut findings = Vec::new();
     capture_intervals(system, &mut findings);
     impact_limits(system, &mut findings);
+    slower_needs(system, &mut findings);
     scenarios(system, &mut findings);
     complete_system(system, &mut findings);
     kept(system, &mut findings);
@@ -89,6 +90,38 @@ fn impact_limits(system: &System, findings: &mut Vec<Finding>) {
                 &["components", name, "impact"],
                 message,
                 "the tighter of the two governs; state which one is meant",
+            ));
+        }
+    }
+}
+
+/// A component is valid only once the data that it needs is restored, and that may take as long as the RTO of that data.
+fn slower_needs(system: &System, findings: &mut Vec<Finding>) {
+    for (name, component) in &system.components {
+        let Some(rto) = system.rto(component) else {
+            continue;
+        };
+        let needs: BTreeSet<&str> = system
+            .needs_data_of(component)
+            .filter_map(|other| system.component(other))
+            .map(|(own, _)| own)
+            .collect();
+        let slower: Vec<String> = needs
+            .into_iter()
+            .filter_map(|own| Some((own, system.rto(system.components.get(own)?)?)))
+            .filter(|(_, other)| *other > rto)
+            .map(|(own, other)| format!("{own} {}", shown(other)))
+            .collect();
+        if !slower.is_empty() {
+            let message = format!(
+                "RTO {} of {name} is shorter than the RTO of data that it needs: {}",
+                shown(rto),
+                slower.join(", ")
+            );
+            findings.push(finding(
+                &["components", name, "rto"],
+                message,
+                "it holds only where that data is back before its own RTO; a recovery measures it",
             ));
         }
     }

@@ -43,6 +43,7 @@ pub mod schema;
 mod shell_code;
 mod sources;
 pub mod system;
+mod typed;
 mod words;
 pub mod workflow;
 mod yaml;

@@ -10,10 +10,14 @@ const EXAMPLES: &str = "write `file:///mnt/near`, or `file://./near` for a folde
 pub(crate) fn check(url: &str, urls: &TierUrls) -> Result<(), Fault> {
     let schemes = (urls.schemes)();
     let (message, help) = match url.split_once("://") {
-        None => (
-            format!("`{url}` is not a URL"),
-            Some(format!("write `file://{url}` for a folder")),
-        ),
+        None => {
+            let folder = url.strip_prefix("file:").unwrap_or(url);
+            let beside = if folder.starts_with(['/', '.']) { "" } else { "./" };
+            (
+                format!("`{url}` is not a URL"),
+                Some(format!("write `file://{beside}{folder}` for a folder")),
+            )
+        }
         Some((scheme, _)) if !schemes.contains(&scheme) => (
             format!("no tier can be kept at `{scheme}://`"),
             suggest_from_all(scheme, &schemes).map(|near| format!("{near}; {EXAMPLES}")),

@@ -1,12 +1,10 @@
 //! Reads a tree by tables of [`keys`](rekindle_model::keys). The reader reports every fault at its place and
 //! drops the faulty part, so that later checks can judge the rest. The rest has one form: texts are strings,
-//! a single text becomes a list if the key takes a list, and defaults are filled in. Serde turns it into
-//! types.
+//! a single text becomes a list if the key takes a list, and defaults are filled in.
 
 use std::collections::BTreeSet;
 
 use rekindle_model::keys::{Absent, Format, Key as Spec, Object, OneOf, Takes, key};
-use serde::de::DeserializeOwned;
 use serde_json::{Number, Value};
 
 use crate::diagnostic::{Sink, Span, suggest};
@@ -37,13 +35,6 @@ pub(crate) fn root(node: Node, of: &Object, sink: &mut Sink<'_>) -> Option<Node>
         entries.extend(missing);
     }
     Some(node)
-}
-
-/// Returns the type of a tree that was read.
-pub(crate) fn typed<T: DeserializeOwned>(node: &Node, sink: &mut Sink<'_>) -> Option<T> {
-    serde_json::from_value(node.value())
-        .map_err(|error| sink.error(node.span, format!("cannot be read: {error}"), None))
-        .ok()
 }
 
 /// Reads the entries of a map with fixed keys, and returns whether all that are required are there and whole; `name` is

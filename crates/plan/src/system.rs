@@ -21,6 +21,7 @@ use crate::origin::Origin;
 use crate::plan::Inputs;
 use crate::read;
 use crate::shell_code;
+use crate::typed::typed;
 use crate::workflow::{Hooks, StepTemplate, hooks, load_workflow, short_forms};
 use crate::yaml;
 
@@ -176,7 +177,7 @@ fn system(root: yaml::Node, sink: &mut Sink<'_>) -> Option<Read> {
     let mut root = read::root(root, keys::SYSTEM, sink)?;
     short_forms::write_out_recoveries(&mut root, sink);
     let hooks = hooks::take(&mut root, sink);
-    let value: System = read::typed(&root, sink)?;
+    let value: System = typed(&root, sink)?;
     cross::check(&value, &root, sink);
     Some(Read { root, value, hooks })
 }

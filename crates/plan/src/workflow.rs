@@ -24,6 +24,7 @@ use crate::origin::Origin;
 use crate::plan::{Compensate, Handler, Retry, RunIf};
 use crate::read;
 use crate::shell_code;
+use crate::typed::typed;
 use crate::yaml::{self, Node};
 
 pub use for_each::ForEach;
@@ -210,7 +211,7 @@ pub fn read_workflow(name: &str, text: &str) -> (Diagnostics, Option<Workflow>) 
         Some(root)
     });
     let file = root.as_ref().and_then(|root| {
-        let mut file: File = read::typed(root, &mut sink)?;
+        let mut file: File = typed(root, &mut sink)?;
         check_params(root, &mut file.params, &mut sink);
         file.steps.append(&mut handlers(root, &mut sink)?);
         steps::check(root, &mut file.steps, &mut sink);
@@ -241,7 +242,7 @@ fn handlers(root: &Node, sink: &mut Sink<'_>) -> Option<Vec<StepTemplate>> {
         on_failure,
         on_cancel,
         finally,
-    } = read::typed(root, sink)?;
+    } = typed(root, sink)?;
     let lists = [on_success, on_failure, on_cancel, finally];
     let of = |(handler, mut list): (Handler, Vec<StepTemplate>)| {
         list.iter_mut().for_each(|step| step.handler = Some(handler));

@@ -232,6 +232,7 @@ fn la_factoria_is_judged_with_the_arithmetic() {
         "RTO 30m of scenario performance_system_failure is below its critical path context_cache 30m + performance_optimization 30m = 1h",
         "RTO 15m of scenario security_system_compromise is below its critical path monitoring_systems 30m = 30m",
         "RTO 25m of scenario educational_data_corruption is below the sum of its components' RTOs, educational_frameworks 25m + quality_validation 20m = 45m",
+        "RTO 15m of context_loading_service is shorter than the RTO of data that it needs: context_cache 30m, performance_optimization 30m",
         "the complete system must be back in 4h, but the RTOs of its components sum to 6h 40m one after the other",
         "is on the same device",
     ] {

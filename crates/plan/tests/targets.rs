@@ -66,3 +66,25 @@ fn a_recovery_set_is_measured_only_across_components() {
     let at = said("", &format!("integrity: [{{at: both, {set}}}]\n"));
     assert!(at.contains("it runs after a recovery"), "{at}");
 }
+
+#[test]
+fn a_share_of_a_baseline_that_no_backup_keeps_is_refused() {
+    let probe = |more: &str| {
+        format!(", validate: [{{probe: files, path: a{more}, expect: {{count: \">= 0.9 of baseline\"}}}}]")
+    };
+    let later = said(&probe(""), "");
+    assert!(
+        later.contains("no backup keeps a baseline of `count`: the probe runs only after a recovery"),
+        "{later}"
+    );
+    assert_eq!(said(&probe(", at: both"), ""), "");
+    let target = "targets: {own: {kept: {expect: \">= 0.9 of baseline\", measure: count}}}\n";
+    let expected =
+        |at: &str| format!(", validate: [{{probe: files, path: a{at}, expect: {{count: \"> 0\"}}}}]");
+    let refused = said(&expected(""), target);
+    assert!(
+        refused.contains("no backup keeps a baseline of `count`"),
+        "{refused}"
+    );
+    assert_eq!(said(&expected(", at: both"), target), "");
+}

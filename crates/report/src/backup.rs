@@ -24,6 +24,8 @@ pub struct BackupTable {
     pub set: Option<String>,
     /// Whether that set is good enough to recover from, by the system's own rule; none before it is sealed.
     pub recovery_ready: Option<bool>,
+    /// Whether it can be recovered from the tiers that keep it, whatever other tiers lack.
+    pub recoverable: Option<bool>,
     /// The rule `recovery_ready`, as it was applied.
     pub rule: Option<AppliedRule>,
     /// The oldest instant that one of its components would be back at.
@@ -338,6 +340,7 @@ pub fn backup_table(evidence: &Evidence, plan: &Plan) -> BackupTable {
     BackupTable {
         set: text("set"),
         recovery_ready: sealed.and_then(|output| output["recovery_ready"].as_bool()),
+        recoverable: sealed.and_then(|output| output["recoverable"].as_bool()),
         rule: sealed.and_then(|output| AppliedRule::of(&output["rule"])),
         oldest_point,
         components,

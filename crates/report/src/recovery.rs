@@ -65,6 +65,8 @@ pub struct RecoveryTable {
     pub operational: Option<bool>,
     /// The rule `system_operational`, as it was applied.
     pub rule: Option<AppliedRule>,
+    /// Whether the sandbox of a drill is removed; none if the run is no drill, or has not come so far.
+    pub sandbox_removed: Option<bool>,
     /// How the run ended.
     pub outcome: Option<Outcome>,
 }
@@ -335,6 +337,15 @@ pub fn recovery_table(evidence: &Evidence, plan: &Plan, system: &System) -> Reco
         scenario_rpo,
         operational: integrity["operational"].as_bool(),
         rule: AppliedRule::of(&integrity["rule"]),
+        sandbox_removed: plan
+            .steps
+            .iter()
+            .find(|step| step.uses == "remove-sandbox")
+            .and_then(|step| match evidence.state.step(&step.id).state {
+                StepState::Succeeded { .. } => Some(true),
+                StepState::Failed { .. } => Some(false),
+                _ => None,
+            }),
         outcome: state.outcome,
     }
 }

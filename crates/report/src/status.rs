@@ -120,7 +120,7 @@ pub struct Status {
     pub components: Vec<ComponentLoss>,
     /// How much of each data class would be lost, against its RPO.
     pub data_classes: Vec<ClassLoss>,
-    /// How old the newest recovery-ready set of each tier is.
+    /// How old the newest recoverable set of each tier is.
     pub tiers: Vec<TierAge>,
     /// Runs that were interrupted.
     pub interrupted: Vec<RunId>,
@@ -163,7 +163,7 @@ pub fn status(findings: &Findings<'_>) -> Status {
     let ready = findings
         .backups
         .iter()
-        .find(|backup| backup.table.recovery_ready == Some(true));
+        .find(|backup| backup.table.recoverable == Some(true));
     let proven = findings.recoveries.first();
     let health = ready.map(|backup| set_health(findings, backup));
     let components = loss::components(findings);
@@ -395,6 +395,10 @@ fn come_back(
     };
     let set = end(backup.table.set.as_deref().unwrap_or("?"));
     let age = ago(findings.now, backup.at);
+    let ready = match backup.table.recovery_ready {
+        Some(true) => "recovery-ready",
+        _ => "recoverable, though not from every tier",
+    };
     if let Some(first) = health.bad.first() {
         return Answer {
             verdict: Verdict::Bad,
@@ -410,7 +414,7 @@ fn come_back(
         return Answer {
             verdict: Verdict::Unsure,
             text: format!(
-                "not sure: set {set} is recovery-ready, {age}, but {}",
+                "not sure: set {set} is {ready}, {age}, but {}",
                 sentences(&health.unsure)
             ),
             run: first.run.or(Some(backup.run)),
@@ -433,7 +437,7 @@ fn come_back(
         flaws => format!("; but {}", sentences(flaws)),
     };
     let newest = match findings.backups.first() {
-        Some(newest) if newest.run != backup.run => "; a newer backup is not recovery-ready",
+        Some(newest) if newest.run != backup.run => "; a newer backup is not recoverable as a whole",
         _ => "",
     };
     Answer {
@@ -442,13 +446,13 @@ fn come_back(
         } else {
             Verdict::Unsure
         },
-        text: format!("yes: set {set} is recovery-ready, {verified}, {age}{tried}{but}{newest}"),
+        text: format!("yes: set {set} is {ready}, {verified}, {age}{tried}{but}{newest}"),
         run: health.flaws.iter().find_map(|flaw| flaw.run).or(Some(backup.run)),
         figure: None,
     }
 }
 
-/// Answers where no set is recovery-ready: each component may have a copy all the same.
+/// Answers where no set is recoverable as a whole: each component may have a copy all the same.
 fn not_ready(run: RunId, losses: &[ComponentLoss]) -> Answer {
     let gone: Vec<&ComponentLoss> = losses.iter().filter(|loss| loss.point.is_none()).collect();
     let why = |loss: &ComponentLoss| match &loss.newest_failed {
@@ -456,7 +460,7 @@ fn not_ready(run: RunId, losses: &[ComponentLoss]) -> Answer {
         None => format!("{} has no copy", loss.component),
     };
     let text = match (losses.len(), gone.as_slice()) {
-        (_, []) => "no recovery set is recovery-ready, though each component has a copy".to_owned(),
+        (_, []) => "no recovery set is recoverable as a whole, though each component has a copy".to_owned(),
         (all, gone) if gone.len() == all => "no: no component has a copy that can be brought back".to_owned(),
         (all, gone) => {
             let said: Vec<String> = gone.iter().take(3).map(|loss| why(loss)).collect();
@@ -466,7 +470,7 @@ fn not_ready(run: RunId, losses: &[ComponentLoss]) -> Answer {
             };
             let left = all - gone.len();
             format!(
-                "in part: no recovery set is recovery-ready; {left} of {all} components can be brought back; {}{more}",
+                "in part: no recovery set is recoverable as a whole; {left} of {all} components can be brought back; {}{more}",
                 said.join("; ")
             )
         }
@@ -564,8 +568,12 @@ fn proof(proven: Option<&Proven<RecoveryTable>>) -> Answer {
         .filter(|row| row.restored == Some(false))
         .map(|row| row.component.as_str())
         .collect();
+    let kind = match table.sandbox_removed {
+        Some(_) => "drill",
+        None => "recovery",
+    };
     let mut text = format!(
-        "recovery of {}: {valid} of {} components valid",
+        "{kind} of {}: {valid} of {} components valid",
         recovery.at.format("%Y-%m-%d %H:%M UTC"),
         table.components.len()
     );

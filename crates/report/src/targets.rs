@@ -1,8 +1,8 @@
 //! The targets of a system, judged: met, missed or no data, each with the figure, how it was computed, and from which
 //! run.
 //!
-//! A backup is judged by the group `backup`, a recovery by all groups. A target of another group is about a number that
-//! a probe measures. What was not measured is *no data*, never met.
+//! A backup is judged by the group `backup` and by what its proofs measured, a recovery by all groups. A target of another
+//! group is about a number that a probe measures. What was not measured is *no data*, never met.
 
 use std::collections::BTreeMap;
 
@@ -167,9 +167,30 @@ pub fn of_backup(evidence: &Evidence, plan: &Plan, system: &System, table: &Back
         "stored_share" => stored_share(table, &stored),
         _ => Figure::none("", "Rekindle does not measure it"),
     };
-    targets
+    let mut rows: Vec<TargetRow> = targets
         .map(|(name, target)| judged(GROUP, name, target, evidence.state.id, figure(name)))
-        .collect()
+        .collect();
+    // What its proofs have measured; other targets wait for a run that measures them.
+    rows.extend(of_probes(evidence, plan, system).filter(|row| row.figure.is_some()));
+    rows
+}
+
+/// Judges the targets about numbers of probes.
+fn of_probes<'a>(
+    evidence: &'a Evidence,
+    plan: &'a Plan,
+    system: &'a System,
+) -> impl Iterator<Item = TargetRow> + 'a {
+    let groups = system
+        .targets
+        .iter()
+        .filter(|(group, _)| measured::of_group(group).next().is_none());
+    groups.flat_map(move |(group, targets)| {
+        targets.iter().map(move |(name, target)| {
+            let figure = of_probe(evidence, plan, system, name, target);
+            judged(group, name, target, evidence.state.id, figure)
+        })
+    })
 }
 
 fn stored_share(table: &BackupTable, stored: &[(&PlanStep, &Value)]) -> Figure {
@@ -199,19 +220,15 @@ pub fn of_recovery(
     table: &RecoveryTable,
 ) -> Vec<TargetRow> {
     let run = evidence.state.id;
-    let mut rows = Vec::new();
     // Shares of other targets come last.
-    for (group, targets) in &system.targets {
-        for (name, target) in targets {
-            let figure = match group.as_str() {
-                "recovery" => continue,
-                "backup" => Figure::none("", "each backup judges it"),
-                "availability" => Figure::none("", "one recovery says nothing about a period"),
-                "testing" => Figure::none("", "no drill has measured it"),
-                _ => of_probe(evidence, plan, system, name, target),
-            };
-            rows.push(judged(group, name, target, run, figure));
-        }
+    let mut rows: Vec<TargetRow> = of_probes(evidence, plan, system).collect();
+    for (group, why) in [
+        ("backup", "each backup judges it"),
+        ("availability", "one recovery says nothing about a period"),
+        ("testing", "no drill has measured it"),
+    ] {
+        let targets = system.targets.get(group).into_iter().flatten();
+        rows.extend(targets.map(|(name, target)| judged(group, name, target, run, Figure::none("", why))));
     }
     let performance = || {
         rows.iter()

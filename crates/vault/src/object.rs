@@ -6,7 +6,7 @@ use rekindle_model::id::{Hash32, RunId, SetId, SnapshotId};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// The newest format of sealed objects that this program reads, and the one it writes.
-pub const FORMAT_VERSION: u32 = 2;
+pub const FORMAT_VERSION: u32 = 3;
 
 /// The marker that identifies a location; plain text, so that anyone can read it.
 pub const FORMAT_MARKER: &str = "format";

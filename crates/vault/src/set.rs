@@ -22,6 +22,8 @@ pub struct RecoverySet {
     pub missing: Vec<String>,
     /// Whether the set met the system's rule for recovery.
     pub recovery_ready: bool,
+    /// Whether it can be recovered from the tiers that hold it: whether it would meet the rule if no other tier were due.
+    pub recoverable: bool,
     /// Time between the oldest and the newest consistency point, in milliseconds.
     pub skew_ms: u64,
     /// The figures that decided the rule, for people and reports.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rekindle_actions::trust::Trust;
-use rekindle_actions::{Site, SiteParts};
+use rekindle_actions::{REMOVE_SANDBOX, Site, SiteParts};
 use rekindle_engine::Registry;
 use rekindle_journal::Journal;
 use rekindle_model::id::SnapshotId;
@@ -141,10 +141,11 @@ impl LoadedSpec {
         }
     }
 
-    /// Returns the sandbox of a backup that proves copies.
-    fn sandbox(&self, state: &Path) -> Option<PathBuf> {
-        let takes_snapshots = self.workflow.steps.iter().any(|step| step.uses == "snapshot");
-        let name = self.param(SANDBOX).filter(|_| takes_snapshots)?;
+    /// Returns the sandbox of a run that proves copies and removes it at its end: a backup or a drill.
+    pub fn sandbox(&self, state: &Path) -> Option<PathBuf> {
+        let removes = |uses: &str| ["seal-set", REMOVE_SANDBOX].contains(&uses);
+        let removes_it = self.workflow.steps.iter().any(|step| removes(&step.uses));
+        let name = self.param(SANDBOX).filter(|_| removes_it)?;
         staging::sandbox_folder(state, name)
     }
 
@@ -275,7 +276,7 @@ impl ReadyRun {
     }
 }
 
-/// The parameter with the name of the sandbox into which a backup recovers copies to prove them.
+/// The parameter with the name of the sandbox into which a run recovers copies to prove them.
 pub const SANDBOX: &str = "sandbox";
 
 /// Returns the folder of the living system.

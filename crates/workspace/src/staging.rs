@@ -1,7 +1,7 @@
 //! The plain copies of databases and dumps that a step keeps in `.rekindle/staging/<run>/` while it works.
 //!
 //! A step removes its own copies. If its process dies, they stay. So the owner removes them when it opens and when it
-//! closes. It keeps those of a recovery that can still continue.
+//! closes. It keeps those of a recovery that can still continue, and the sandboxes of drills.
 
 use std::path::{Path, PathBuf};
 
@@ -11,8 +11,8 @@ use rekindle_model::origin::RunKind;
 /// What the names of sandboxes begin with.
 const SANDBOX: &str = "sandbox-";
 
-/// Returns a new name for a sandbox. No run has that name, so the folder is swept away with what no run needs: a backup that
-/// is resumed recovers its copies anew.
+/// Returns a new name for a sandbox. A backup that is resumed recovers its copies anew, so only an unfinished drill keeps
+/// sandboxes.
 pub fn sandbox() -> String {
     format!("{SANDBOX}{}", uuid::Uuid::new_v4())
 }
@@ -29,12 +29,19 @@ pub fn leftovers(state: &Path, runs: &[RunSummary]) -> Vec<PathBuf> {
     let Ok(found) = std::fs::read_dir(state.join("staging")) else {
         return Vec::new();
     };
+    // Which sandbox a drill has, its summary does not say. Once no drill is unfinished, all go.
+    let drills = runs
+        .iter()
+        .any(|run| run.outcome.is_none() && run.kind == RunKind::Drill);
     let needed = |folder: &Path| {
         let name = folder
             .file_name()
             .unwrap_or_default()
             .to_string_lossy()
             .into_owned();
+        if name.starts_with(SANDBOX) {
+            return drills;
+        }
         let run = runs.iter().find(|run| run.run.to_string() == name);
         // A backup that is resumed captures anew.
         run.is_some_and(|run| run.outcome.is_none() && run.kind != RunKind::Backup)

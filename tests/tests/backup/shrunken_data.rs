@@ -75,7 +75,7 @@ fn a_set_that_a_tier_lacks_says_where_it_is_ready() {
     for line in [
         "0 of 1 components stored and verified in every tier",
         "  in near only; far is missing: images",
-        "recovery-ready in near",
+        "NOT recovery-ready; recoverable from near",
     ] {
         assert!(told.contains(line), "{told}");
     }

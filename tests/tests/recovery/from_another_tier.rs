@@ -114,7 +114,7 @@ fn a_named_tier_that_lacks_the_set_is_refused_with_the_tiers_that_hold_one() {
     sandbox.ok(&["tier", "create", "near"]);
     let (code, said) = sandbox.code(&["recover", "--to", "out", "--tier", "near"]);
     assert_eq!(code, 2, "{said}");
-    assert!(said.contains("tier near has no recovery-ready set"), "{said}");
+    assert!(said.contains("tier near has no recoverable set"), "{said}");
     assert!(said.contains("tier far holds 1"), "{said}");
     assert!(!sandbox.path("out").exists());
 }

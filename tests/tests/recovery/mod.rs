@@ -2,6 +2,7 @@
 
 mod absolute_paths;
 mod changed_after_restore;
+mod drills;
 mod from_another_tier;
 mod in_place;
 mod lost_host;

@@ -93,11 +93,11 @@ async fn a_tier_that_is_down_fails_its_own_steps_and_nobody_elses() {
     assert_eq!(backup.output("verify[pages,hot]")["verified"], true);
     let seal = backup.output("seal");
     assert_eq!(
-        (&seal["recovery_ready"], &seal["stored_in"]),
-        (&json!(true), &json!(["hot"])),
+        (&seal["recovery_ready"], &seal["recoverable"], &seal["stored_in"]),
+        (&json!(false), &json!(true), &json!(["hot"])),
         "{seal:#}"
     );
-    assert_eq!(seal["rule"]["inputs"]["backup"]["complete_rate"], json!(0.0));
+    assert_eq!(seal["rule"]["inputs"]["backup"]["success_rate"], json!(0.0));
     assert_ne!(
         walk(&bench.path(".rekindle/spool/packs")).len(),
         0,

@@ -19,6 +19,9 @@ pub struct Args {
     /// Accept the result of this recovery in place, although the recovery failed; the history records this
     #[arg(long = "accept", value_name = "RUN")]
     accepted: Vec<String>,
+    /// Count a missed target as a partial failure (exit 3)
+    #[arg(long)]
+    strict: bool,
     /// Submit the run to the workspace's owner (`rekindle serve`), and return at once with its id
     #[arg(long)]
     detach: bool,
@@ -32,6 +35,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
             components: args.components.clone(),
             tiers: args.tiers.clone(),
             accepted: Vec::new(),
+            strict: args.strict,
         };
         for word in &args.accepted {
             request.accepted.push(workspace.context.run(word).await?);

@@ -3,10 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use rekindle_actions::FoundSet;
+use rekindle_model::id::SetId;
 use rekindle_model::time;
 use rekindle_plan::graph;
 use rekindle_report::forecast::Took;
 use rekindle_report::text;
+use rekindle_workspace::operations::last_known_good::{Next, Search, Verdict};
 use rekindle_workspace::operations::recover::{
     self, CheckedSet, From, Prepared, Question, RecoverRequest, Target,
 };
@@ -51,6 +53,10 @@ pub struct Args {
     /// Take the newest recovery set that can be read, although a newer one is known and lost
     #[arg(long)]
     accept_older: bool,
+    /// Take the newest recovery set whose components are valid: each set that was not validated yet is proven by a drill first,
+    /// the newest first
+    #[arg(long, conflicts_with_all = ["dry_run", "detach"])]
+    last_known_good: bool,
     /// When the disaster struck: "2026-11-23 10:00", or "2h ago" [default: now, and labelled assumed]
     #[arg(long, value_name = "TIME")]
     disaster_at: Option<String>,
@@ -74,9 +80,18 @@ pub struct Args {
 
 /// Recovers.
 pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
-    let request = request(app, args)?;
+    let asked = request(app, args)?;
     let application = &app.application;
     ReadWriteWorkspace::with(application, async |workspace| {
+        let mut request = asked.clone();
+        if args.last_known_good {
+            // What forbids the recovery itself is said before any drill.
+            recover::prepare(workspace, &request).await?;
+            match last_known_good(app, workspace, &request).await? {
+                Ok(set) => request.from = From::Set(set.to_string()),
+                Err(stopped) => return Ok(stopped),
+            }
+        }
         let Prepared {
             run,
             question,
@@ -84,16 +99,9 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
             places,
             occupied,
         } = recover::prepare(workspace, &request).await?;
-        let CheckedSet { mut ready, set } =
-            recover::check_set(workspace, &request, run.spec)
-                .await
-                .map_err(|error| match error.code() {
-                    "unknown_set" => error.with_advice("choose a set with --from SET"),
-                    "newer_set_lost" => {
-                        error.with_advice("add --accept-older, or choose a set with --from SET")
-                    }
-                    _ => error,
-                })?;
+        let CheckedSet { mut ready, set } = recover::check_set(workspace, &request, run.spec)
+            .await
+            .map_err(advised)?;
         if args.dry_run {
             let took = recover::took_before(workspace).await?;
             return dry_run(app, &ready, &set?, &took, (&root, &places), &occupied);
@@ -116,7 +124,6 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
 }
 
 fn request(app: &App, args: &Args) -> Result<RecoverRequest, Error> {
-    let now = app.application.clock.now().utc;
     let disaster_at = args
         .disaster_at
         .as_deref()
@@ -132,17 +139,80 @@ fn request(app: &App, args: &Args) -> Result<RecoverRequest, Error> {
             },
             None => Target::Own,
         },
-        from: match (args.from.as_str(), time_args::parse(&args.from, now)) {
-            ("latest", _) => From::Latest,
-            (text, Ok(_)) => From::Before(time_args::instant(app, text)?),
-            (id, Err(_)) => From::Set(id.to_owned()),
-        },
+        from: from_arg(app, &args.from)?,
         tier: args.tier.clone(),
         accept_older: args.accept_older,
         disaster_at,
         strict: args.strict,
         no_owner: args.no_owner,
     })
+}
+
+/// Returns the recovery set that `--from` names.
+pub(super) fn from_arg(app: &App, text: &str) -> Result<From, Error> {
+    let now = app.application.clock.now().utc;
+    Ok(match (text, time_args::parse(text, now)) {
+        ("latest", _) => From::Latest,
+        (text, Ok(_)) => From::Before(time_args::instant(app, text)?),
+        (id, Err(_)) => From::Set(id.to_owned()),
+    })
+}
+
+/// Adds the options that mend the choice of a set.
+pub(super) fn advised(error: Error) -> Error {
+    match error.code() {
+        "unknown_set" => error.with_advice("choose a set with --from SET"),
+        "newer_set_lost" => error.with_advice("add --accept-older, or choose a set with --from SET"),
+        _ => error,
+    }
+}
+
+/// Searches for the newest set that is good, and says which sets it passes over. Returns the exit code instead if a drill is
+/// stopped.
+async fn last_known_good(
+    app: &App,
+    workspace: &ReadWriteWorkspace,
+    request: &RecoverRequest,
+) -> Result<Result<SetId, Exit>, Error> {
+    let mut search = Search::new(request)?;
+    loop {
+        let (set, run) = match search.next(workspace).await.map_err(advised)? {
+            Next::Good(set, by) => {
+                let by: Vec<String> = by.iter().map(ToString::to_string).collect();
+                app.printer.say(format!(
+                    "set {set} is good: run {} found it valid",
+                    by.join(", run ")
+                ));
+                tell_passed_over(app, search.passed_over());
+                return Ok(Ok(set));
+            }
+            Next::Drill(run, set) => (set, *run),
+        };
+        let run = drive::submit(app, workspace, run, "rekindle recover --last-known-good").await?;
+        let exit = drive::attend(app, workspace, run, 0).await?;
+        if exit == Exit::Interrupted {
+            return Ok(Err(exit));
+        }
+        match search.judge(&workspace.context, set, run).await? {
+            Verdict::Bad(why) => app.printer.say(format!("set {set} is passed over: {why}")),
+            Verdict::Good(unproven) => {
+                app.printer
+                    .say(format!("set {set} is good: run {run} found it valid"));
+                if !unproven.is_empty() {
+                    app.printer
+                        .warn(format!("nothing validates {}", unproven.join(", ")));
+                }
+                tell_passed_over(app, search.passed_over());
+                return Ok(Ok(set));
+            }
+        }
+    }
+}
+
+fn tell_passed_over(app: &App, passed_over: &[String]) {
+    for other in passed_over {
+        app.printer.say(format!("passed over: {other}"));
+    }
 }
 
 fn list(paths: &[PathBuf]) -> String {
@@ -219,15 +289,16 @@ fn dry_run(
         .collect();
     let whole = took.whole(bytes);
     let body = json!({
-        "set": set.id, "created": set.created.utc, "recovery_ready": set.recovery_ready, "tiers": found.tiers,
+        "set": set.id, "created": set.created.utc, "recovery_ready": set.recovery_ready, "recoverable": set.recoverable, "tiers": found.tiers,
         "tiers_silent": found.silent, "newer_lost": found.newer_lost, "passed_over": found.passed_over, "components": components, "missing": missing,
         "bytes": bytes, "forecast_seconds": whole.map(|took| took.as_secs_f64()),
         "root": root, "moved_aside": occupied, "plan": *ready.plan,
     });
     app.printer.data(&body, || {
-        let ready_for_it = match set.recovery_ready {
-            true => "recovery-ready",
-            false => "NOT recovery-ready",
+        let ready_for_it = match (set.recovery_ready, set.recoverable) {
+            (true, _) => "recovery-ready",
+            (false, true) => "recoverable, not in every tier",
+            (false, false) => "NOT recovery-ready",
         };
         let mut said = format!(
             "would recover set {} of {}, {}, {ready_for_it}, from {}\n",

@@ -59,13 +59,15 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
             let inherited = set.members.values().filter(|member| member.inherited).count();
             let body = json!({
                 "tier": name, "set": set.id, "created": set.created.utc, "system": set.system,
-                "recovery_ready": set.recovery_ready, "components": set.members, "inherited": inherited,
+                "recovery_ready": set.recovery_ready, "recoverable": set.recoverable, "components": set.members, "inherited": inherited,
                 "missing": set.missing, "invalid": invalid, "skew_ms": set.skew_ms,
             });
             app.printer.entry(&body)?;
             let mut notes = Vec::new();
-            if !set.recovery_ready {
-                notes.push("NOT recovery-ready".to_owned());
+            match (set.recovery_ready, set.recoverable) {
+                (true, _) => {}
+                (false, true) => notes.push("recoverable from here; not in every tier".to_owned()),
+                (false, false) => notes.push("NOT recovery-ready".to_owned()),
             }
             if !invalid.is_empty() {
                 let names: Vec<&str> = invalid.iter().map(|name| name.as_str()).collect();
@@ -75,7 +77,11 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
                 notes.push(format!("lacks {}", set.missing.join(", ")));
             }
             listing.push(
-                if set.recovery_ready { Mark::Good } else { Mark::Bad },
+                match (set.recovery_ready, set.recoverable) {
+                    (true, _) => Mark::Good,
+                    (false, true) => Mark::Unsure,
+                    (false, false) => Mark::Bad,
+                },
                 vec![
                     name.to_owned(),
                     set.id.to_string(),

@@ -94,7 +94,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
             body["targets"] = json!(targets);
             body["backup"] = json!(table);
         }
-        RunKind::Recover => {
+        RunKind::Recover | RunKind::Drill => {
             let table = recovery_table(&evidence, &plan, &spec.system);
             said.push_str(&format!("\n{}", text::recovery(&table)));
             let targets = targets::of_recovery(&evidence, &plan, &spec.system, &table);
@@ -110,7 +110,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
             body["recovery"] = json!(table);
             body["fell_back"] = json!(fell_back);
         }
-        RunKind::Verify | RunKind::Drill | RunKind::Custom => {}
+        RunKind::Verify | RunKind::Custom => {}
     }
     if evidence.state.outcome.is_none() {
         let command = |action: &Action| app.printer.command(action);

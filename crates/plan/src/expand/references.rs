@@ -208,8 +208,8 @@ impl Judge<'_> {
     fn texts(&self, key: &[&str], undo: bool, faults: &mut Vec<Diagnostic>) {
         let path = self.step.path(key);
         let origin = self.facts.workflow.origin_of(self.step);
-        let mut way: Vec<String> = path.iter().map(|part| (*part).to_owned()).collect();
         if let Some(node) = origin.root.at(&path) {
+            let mut way: Vec<String> = path.iter().map(|part| (*part).to_owned()).collect();
             each_expression(node, &mut way, &mut |expression, way| {
                 self.expression(expression, way, Allows { status: false, undo }, faults);
             });

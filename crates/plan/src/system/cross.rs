@@ -5,7 +5,7 @@ use std::path::Path;
 
 use petgraph::graph::{DiGraph, NodeIndex};
 use rekindle_model::measured;
-use rekindle_model::system::{Affects, Component, Probe, Prove, System, Target, names_target};
+use rekindle_model::system::{Affects, Component, Escape, Probe, Prove, System, Target};
 
 use crate::cycle;
 use crate::diagnostic::{Sink, Span, suggest_from_all};
@@ -81,6 +81,7 @@ pub(super) fn check(system: &System, root: &Node, sink: &mut Sink<'_>) {
         }
     }
     check_proofs(system, &nodes, sink);
+    check_baselines(system, &nodes, sink);
     check_claims(system, &nodes, sink);
     check_order(system, &owners, root, sink);
 }
@@ -106,22 +107,58 @@ fn check_proofs(system: &System, nodes: &HashMap<&str, &Node>, sink: &mut Sink<'
             continue;
         };
         let help = || Some("let it name `${{ target.root }}`, or remove `prove`".to_owned());
-        let restores = component
-            .source
-            .as_ref()
-            .filter(|source| source.kind == "command");
-        let restore = restores.and_then(|source| serde_json::to_value(source).ok());
-        let named = restore.is_none_or(|source| names_target(&source["restore"].to_string()));
-        if !named {
-            let message = "a proof runs this program, and it would restore into the living system";
-            sink.error(place(name, &["source", "restore"]), message, help());
+        for escape in component.escapes() {
+            let (at, message) = match escape {
+                Escape::Restore => (
+                    vec!["source".to_owned(), "restore".to_owned()],
+                    "a proof runs this program, and it would restore into the living system",
+                ),
+                Escape::Recovery(at) => (
+                    vec!["recovery".to_owned(), at.to_string()],
+                    "a proof runs this step, and it would act on the living system",
+                ),
+            };
+            let at: Vec<&str> = at.iter().map(String::as_str).collect();
+            sink.error(place(name, &at), message, help());
         }
-        for (at, step) in component.recovery.iter().enumerate() {
-            if !names_target(&step.with.to_string()) {
-                let message = "a proof runs this step, and it would act on the living system";
-                sink.error(place(name, &["recovery", &at.to_string()]), message, help());
+    }
+}
+
+/// Reports an expectation of a baseline that no backup keeps.
+fn check_baselines(system: &System, nodes: &HashMap<&str, &Node>, sink: &mut Sink<'_>) {
+    for (name, component) in &system.components {
+        for (at, probe) in component.validate.iter().enumerate() {
+            let wants = probe.expect.iter().find(|(_, expect)| expect.of_baseline);
+            let (Some((measure, _)), Some(node)) = (wants, nodes.get(name.as_str())) else {
+                continue;
+            };
+            if let Some((why, help)) = no_baseline(component, std::iter::once(probe)) {
+                let at = ["validate", &at.to_string(), "expect", measure];
+                sink.error(
+                    node.locate(&at),
+                    format!("no backup keeps a baseline of `{measure}`: {why}"),
+                    Some(help.to_owned()),
+                );
             }
         }
+    }
+}
+
+/// Returns why none of these probes of a component measures a baseline, with the remedy; none if one does.
+fn no_baseline<'p>(
+    component: &Component,
+    mut probes: impl Iterator<Item = &'p Probe>,
+) -> Option<(&'static str, &'static str)> {
+    match (&component.source, probes.any(|probe| probe.at.backup())) {
+        (None, _) => Some((
+            "a component without data has no snapshot to keep it in",
+            "let a component that has a `source` measure it, or state a limit without `of baseline`",
+        )),
+        (Some(_), false) => Some((
+            "the probe runs only after a recovery",
+            "write `at: both`, so that each backup measures the living system",
+        )),
+        (Some(_), true) => None,
     }
 }
 
@@ -158,6 +195,16 @@ fn check_measured(
     };
     let components = || system.components.iter().filter(of_component);
     let probes = || components().flat_map(|(own, it)| it.validate.iter().map(move |probe| (own, probe)));
+    if target.expect().of_baseline {
+        let expects = |probe: &&Probe| probe.expect.contains_key(measure);
+        let mut measuring = components().filter(|(_, it)| it.validate.iter().any(|probe| expects(&probe)));
+        if let Some((_, of)) = measuring.next()
+            && let Some((why, help)) = no_baseline(of, of.validate.iter().filter(expects))
+        {
+            let message = format!("no backup keeps a baseline of `{measure}`: {why}");
+            sink.error(node.span, message, Some(help.to_owned()));
+        }
+    }
     let integrity = system.integrity.iter().filter(|_| component.is_none());
     let mut all = probes().map(|(_, probe)| probe).chain(integrity);
     if all.any(|probe| probe.expect.contains_key(measure)) {

@@ -26,6 +26,7 @@ impl Catalog for Names {
             "restore",
             "validate",
             "system-integrity",
+            "remove-sandbox",
             "command",
         ];
         names.map(str::to_owned).to_vec()

@@ -48,12 +48,12 @@ pub struct ClassLoss {
     pub met: Option<bool>,
 }
 
-/// The age of a tier's newest recovery-ready set, against the interval in which sets are due.
+/// The age of a tier's newest recoverable set, against the interval in which sets are due.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TierAge {
     /// The tier.
     pub tier: String,
-    /// When its newest recovery-ready set was sealed; none if this workspace knows of none.
+    /// When its newest recoverable set was sealed; none if this workspace knows of none.
     pub newest: Option<DateTime<Utc>>,
     /// How old that is, in seconds.
     #[serde(with = "crate::seconds", rename = "age_seconds")]
@@ -155,7 +155,7 @@ pub(super) fn classes(findings: &Findings<'_>, losses: &[ComponentLoss]) -> Vec<
     system.data_classes.iter().map(of_class).collect()
 }
 
-/// Returns the age of each tier's newest recovery-ready set, the tier with the shortest interval first.
+/// Returns the age of each tier's newest recoverable set, the tier with the shortest interval first.
 pub(super) fn tiers(findings: &Findings<'_>) -> Vec<TierAge> {
     let mut found: Vec<TierAge> = findings
         .system
@@ -165,7 +165,7 @@ pub(super) fn tiers(findings: &Findings<'_>) -> Vec<TierAge> {
             let mut ready = findings
                 .backups
                 .iter()
-                .filter(|backup| backup.table.recovery_ready == Some(true));
+                .filter(|backup| backup.table.recoverable == Some(true));
             let newest = ready
                 .find(|backup| backup.table.stored_in.contains(name))
                 .map(|backup| sealed(backup.table.set.as_deref()).unwrap_or(backup.at));

@@ -1,4 +1,4 @@
-//! Judges whether a recovery-ready set can still be restored, from the newest evidence about each of its
+//! Judges whether a recoverable set can still be restored, from the newest evidence about each of its
 //! copies.
 
 use std::collections::BTreeSet;
@@ -18,7 +18,7 @@ pub(super) struct Claim {
     pub(super) run: Option<RunId>,
 }
 
-/// Whether a recovery-ready set can still be restored, by everything that was seen of its copies.
+/// Whether a recoverable set can still be restored, by everything that was seen of its copies.
 #[derive(Debug, Default)]
 pub(super) struct SetHealth {
     /// Components that cannot be restored.

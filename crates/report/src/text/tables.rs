@@ -99,6 +99,11 @@ pub fn recovery(found: &RecoveryTable) -> String {
         );
     }
     text.push_str(&in_all(found));
+    match found.sandbox_removed {
+        Some(true) => text.push_str("a drill: all of it was in a sandbox, which is removed\n"),
+        Some(false) => text.push_str("a drill: all of it was in a sandbox, which could NOT be removed\n"),
+        None => {}
+    }
     if let Some(set) = found.set.as_ref().filter(|_| !found.of_set.is_empty()) {
         let _ = writeln!(text, "{}", of_set(set, &found.of_set, found.outcome.is_some()));
     }
@@ -380,9 +385,11 @@ pub fn backup(found: &BackupTable) -> String {
     text.push('\n');
     text.push_str(&short_of_a_tier(found));
     if let Some(set) = &found.set {
-        let ready = match (found.recovery_ready, found.stored_in.as_slice()) {
-            (Some(true), []) => "recovery-ready".to_owned(),
-            (Some(true), tiers) => format!("recovery-ready in {}", tiers.join(", ")),
+        let tiers = found.stored_in.join(", ");
+        let ready = match (found.recovery_ready, found.recoverable) {
+            (Some(true), _) if tiers.is_empty() => "recovery-ready".to_owned(),
+            (Some(true), _) => format!("recovery-ready in {tiers}"),
+            (Some(false), Some(true)) => format!("NOT recovery-ready; recoverable from {tiers}"),
             (Some(false), _) => "NOT recovery-ready".to_owned(),
             (None, _) => "not judged".to_owned(),
         };

@@ -258,6 +258,7 @@ fn the_four_answers_name_the_run_that_proves_them() {
     let at = recovered.state.updated.utc;
     let mut ready = backup_table(&backed_up(), &plan_of(builtin::BACKUP, &["orders", "images"]));
     ready.recovery_ready = Some(true);
+    ready.recoverable = Some(true);
     let backed = backed_up();
     let sightings = sightings(&backed, &plan_of(builtin::BACKUP, &["orders", "images"]));
     let reachable: BTreeMap<String, Option<String>> =

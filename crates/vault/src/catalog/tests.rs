@@ -112,6 +112,7 @@ fn set(now: &Stamp) -> RecoverySet {
         members: BTreeMap::from([("orders".to_owned(), member)]),
         missing: Vec::new(),
         recovery_ready: true,
+        recoverable: true,
         skew_ms: 0,
         summary: serde_json::Value::Null,
         system_definition: Vec::new(),

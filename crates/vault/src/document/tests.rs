@@ -60,10 +60,10 @@ fn a_document_under_another_name_or_as_another_kind_does_not_open() {
 fn a_document_of_another_format_is_refused_as_newer_or_older() {
     let keyring = Keyring::generate();
     let mut bytes = seal(&keyring, snapshot(5), &"a document").unwrap().to_vec();
-    bytes[8] = 3;
+    bytes[8] = 4;
     let newer = open::<String>(&keyring, snapshot(5), &bytes);
-    assert_eq!(newer, Err(ObjectFault::NewerFormat { found: 3, known: 2 }));
-    bytes[8] = 1;
+    assert_eq!(newer, Err(ObjectFault::NewerFormat { found: 4, known: 3 }));
+    bytes[8] = 2;
     let older = open::<String>(&keyring, snapshot(5), &bytes);
-    assert_eq!(older, Err(ObjectFault::OlderFormat { found: 1 }));
+    assert_eq!(older, Err(ObjectFault::OlderFormat { found: 2 }));
 }

@@ -88,7 +88,7 @@ fn a_newer_index_and_a_foreign_one_are_told_apart() {
     newer[8] = 9;
     assert_eq!(
         open(&keyring, id, &newer),
-        Err(ObjectFault::NewerFormat { found: 9, known: 2 })
+        Err(ObjectFault::NewerFormat { found: 9, known: 3 })
     );
 }
 

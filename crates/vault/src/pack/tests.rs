@@ -137,7 +137,7 @@ fn a_pack_of_another_repository_or_generation_or_format_is_told_apart() {
         bytes[at..at + 4].copy_from_slice(&value.to_le_bytes());
         read(&keyring, pack.info.id, &bytes)
     };
-    assert_eq!(with(8, 3), Err(ObjectFault::NewerFormat { found: 3, known: 2 }));
+    assert_eq!(with(8, 4), Err(ObjectFault::NewerFormat { found: 4, known: 3 }));
     assert_eq!(with(16, 7), Err(ObjectFault::UnknownGeneration(7)));
     assert_eq!(with(0, 0), Err(ObjectFault::BadMagic));
 }

@@ -421,7 +421,7 @@ async fn a_tier_that_is_not_ours_is_refused_for_what_it_is() {
         );
     }
     // The marker of another version has another proof. Where the proof is ours, only the number was changed.
-    let newer = marker.replace("\"version\": 2", "\"version\": 3");
+    let newer = marker.replace("\"version\": 3", "\"version\": 4");
     fs::write(site.path("hot/format"), &newer).unwrap();
     let changed = open(&site, &site.keyring, TierMode::Existing).await;
     assert!(changed.as_ref().is_err_and(TierError::is_damage), "{changed:?}");
@@ -431,18 +431,18 @@ async fn a_tier_that_is_not_ours_is_refused_for_what_it_is() {
         matches!(
             newer,
             Err(TierError::NewerFormat {
-                found: 3,
-                known: 2,
+                found: 4,
+                known: 3,
                 ..
             })
         ),
         "{newer:?}"
     );
-    let old = marker.replace("\"version\": 2", "\"version\": 1");
+    let old = marker.replace("\"version\": 3", "\"version\": 2");
     fs::write(site.path("hot/format"), flip_proof(&old)).unwrap();
     let older = open(&site, &site.keyring, TierMode::Existing).await;
     assert!(
-        matches!(older, Err(TierError::OlderFormat { found: 1, .. })),
+        matches!(older, Err(TierError::OlderFormat { found: 2, .. })),
         "{older:?}"
     );
 

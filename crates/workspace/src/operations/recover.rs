@@ -23,8 +23,9 @@ use crate::guards::target::{self, Alternatives, Interrupted};
 use crate::names;
 use crate::open::ReadWriteWorkspace;
 use crate::operations::run::RunRequest;
-use crate::operations::{invalid, plan};
-use crate::run_spec::{self, LoadedSpec, ReadyRun};
+use crate::operations::{judged, plan};
+use crate::run_spec::{self, LoadedSpec, ReadyRun, SANDBOX};
+use crate::staging;
 use crate::tiers;
 
 /// What to recover, from where, and to where.
@@ -63,6 +64,8 @@ pub enum Target {
         /// Whether it begins although a program has files open there, or the system answers.
         while_running: bool,
     },
+    /// A sandbox in the workspace, to prove the copies. It is removed at the end.
+    Sandbox,
 }
 
 /// From which recovery set.
@@ -121,51 +124,58 @@ pub async fn prepare(workspace: &ReadWriteWorkspace, request: &RecoverRequest) -
     {
         return Err(Error::usage("the disaster cannot be in the future"));
     }
-    if !matches!(request.target, Target::Folder(_)) {
+    let in_sandbox = request.target == Target::Sandbox;
+    if !in_sandbox && !matches!(request.target, Target::Folder(_)) {
         run_spec::check_places(&context.layout)?;
     }
-    let affected = affected(&system, request)?;
+    let mut affected = affected(&system, request)?;
+    if in_sandbox {
+        affected = sandboxed(&system, &affected)?;
+    }
     let checked = check_target(context, &system, request, &affected).await?;
     // A person who names a set gets it.
     let distrust: Vec<String> = match request.from {
         From::Set(_) => Vec::new(),
         From::Latest | From::Before(_) => {
-            let found = invalid::snapshots(context, &affected).await?;
-            found.iter().map(ToString::to_string).collect()
+            let judged = judged::copies(context, &affected).await?;
+            judged.invalid().map(|snapshot| snapshot.to_string()).collect()
         }
     };
-    let params = [
+    let mut params = vec![
         ("from", Value::from(request.from.as_param())),
         ("tier", Value::from(tier(&system, request)?)),
-        ("to", Value::from(checked.root.to_string_lossy())),
-        ("in_place", Value::from(request.target.is_in_place())),
-        (
-            "while_running",
-            Value::from(request.target == Target::InPlace { while_running: true }),
-        ),
         (
             "scenario",
             Value::from(request.scenario.clone().unwrap_or_default()),
         ),
         ("strict", Value::from(request.strict)),
         ("accept_older", Value::from(request.accept_older)),
-        ("no_owner", Value::from(request.no_owner)),
     ];
-    let mut params: Map<String, Value> = params
-        .map(|(name, value)| (name.to_owned(), value))
-        .into_iter()
-        .collect();
+    let (workflow, builtin, kind) = match in_sandbox {
+        true => ("drill", builtin::DRILL, RunKind::Drill),
+        false => ("recover", builtin::RECOVER, RunKind::Recover),
+    };
+    if in_sandbox {
+        params.push((SANDBOX, Value::from(staging::sandbox())));
+    } else {
+        params.extend([
+            ("to", Value::from(checked.root.to_string_lossy())),
+            ("in_place", Value::from(request.target.is_in_place())),
+            (
+                "while_running",
+                Value::from(request.target == Target::InPlace { while_running: true }),
+            ),
+            ("no_owner", Value::from(request.no_owner)),
+        ]);
+    }
+    let params = params.into_iter().map(|(name, value)| (name.to_owned(), value));
+    let mut params: Map<String, Value> = params.collect();
     if !distrust.is_empty() {
         params.insert("distrust".to_owned(), Value::from(distrust));
     }
-    let mut loops = system.default_loops(RunKind::Recover);
+    let mut loops = system.default_loops(kind);
     loops.insert("component".to_owned(), affected);
-    let spec = LoadedSpec::new(
-        &context.layout,
-        "recover",
-        builtin::RECOVER,
-        Inputs { params, loops },
-    )?;
+    let spec = LoadedSpec::new(&context.layout, workflow, builtin, Inputs { params, loops })?;
     let question =
         (request.target.is_in_place() && checked.moves_something).then(|| Question::RecoverInPlace {
             places: checked.places.clone(),
@@ -174,7 +184,7 @@ pub async fn prepare(workspace: &ReadWriteWorkspace, request: &RecoverRequest) -
     Ok(Prepared {
         run: RunRequest {
             spec,
-            kind: RunKind::Recover,
+            kind,
             disaster_at: request.disaster_at,
         },
         root: checked.root,
@@ -197,7 +207,7 @@ pub async fn took_before(workspace: &ReadWriteWorkspace) -> Result<Took, Error> 
     let mut newest = Took::default();
     let recoveries = runs
         .iter()
-        .filter(|run| run.kind == RunKind::Recover && run.outcome.is_some());
+        .filter(|run| matches!(run.kind, RunKind::Recover | RunKind::Drill) && run.outcome.is_some());
     for run in recoveries.take(LOOKED_AT) {
         // A run that cannot be read forecasts nothing.
         let Ok(evidence) = context.evidence(run.run).await else {
@@ -287,7 +297,7 @@ fn never_stored(context: &WorkspaceContext, system: &System) -> Result<bool, Err
 impl std::convert::From<&Target> for RecoverTarget {
     fn from(target: &Target) -> Self {
         match target {
-            Target::Own => Self::Empty,
+            Target::Own | Target::Sandbox => Self::Empty,
             Target::Folder(_) => Self::Elsewhere,
             Target::InPlace { while_running: false } => Self::InPlace,
             Target::InPlace { while_running: true } => Self::InPlaceWhileRunning,
@@ -296,6 +306,7 @@ impl std::convert::From<&Target> for RecoverTarget {
 }
 
 /// A target that a recovery may write to.
+#[derive(Default)]
 struct CheckedTarget {
     root: PathBuf,
     /// The places of the components.
@@ -312,6 +323,9 @@ async fn check_target(
     request: &RecoverRequest,
     affected: &[String],
 ) -> Result<CheckedTarget, Error> {
+    if request.target == Target::Sandbox {
+        return Ok(CheckedTarget::default());
+    }
     let living = run_spec::living(&context.layout.system_dir(), system);
     let components = || affected.iter().filter_map(|name| system.components.get(name));
     let alternatives = Alternatives {
@@ -322,7 +336,7 @@ async fn check_target(
     };
     let folder = match &request.target {
         Target::Folder(to) => Some(target::named(&context.layout, system, to, &alternatives)?),
-        Target::Own | Target::InPlace { .. } => None,
+        Target::Own | Target::InPlace { .. } | Target::Sandbox => None,
     };
     let root = folder
         .as_ref()
@@ -420,6 +434,31 @@ fn affected(system: &System, request: &RecoverRequest) -> Result<Vec<String>, Er
     }
 }
 
+/// Returns the components that go into a sandbox: these, and those whose data they need.
+///
+/// # Errors
+/// A program of one of them does not name the target, so it would act on the living system.
+fn sandboxed(system: &System, affected: &[String]) -> Result<Vec<String>, Error> {
+    let names = system.sandboxed(affected.iter().map(String::as_str));
+    let escapes = |name: &&&str| {
+        let component = system.components.get(**name);
+        component.is_some_and(|component| !component.escapes().is_empty())
+    };
+    let escaping: Vec<&str> = names.iter().filter(escapes).copied().collect();
+    if escaping.is_empty() {
+        return Ok(names.into_iter().map(str::to_owned).collect());
+    }
+    let message = format!(
+        "cannot recover {} into a sandbox: its programs do not name the target, so they would act on the living system",
+        escaping.join(", ")
+    );
+    Err(
+        Error::new(ProblemKind::Invalid, "escapes_sandbox", message).with_advice(
+            "let `restore` and the steps under `recovery` name `${{ target.root }}`, or choose others with --component",
+        ),
+    )
+}
+
 /// Returns the first of these components whose place only a program knows.
 fn unseen(system: &System, affected: &[String]) -> Option<String> {
     let source = |name: &str| system.components.get(name)?.source.as_ref();
@@ -452,10 +491,13 @@ fn tier(system: &System, request: &RecoverRequest) -> Result<String, Error> {
 /// Refuses a recovery from a tier that cannot serve it.
 fn unserved(request: &RecoverRequest, tier: &str, failure: Failure) -> Error {
     let message = format!("cannot recover from tier {tier}: {}", failure.message);
-    Error::from(Failure { message, ..failure })
-        .with_advice(format!("mount tier {tier}, or name none"))
-        .with_next(
-            again(request, RecoverTarget::from(&request.target)),
-            "recovers from the fastest tier that holds a set",
-        )
+    let error =
+        Error::from(Failure { message, ..failure }).with_advice(format!("mount tier {tier}, or name none"));
+    if request.target == Target::Sandbox {
+        return error;
+    }
+    error.with_next(
+        again(request, RecoverTarget::from(&request.target)),
+        "recovers from the fastest tier that holds a set",
+    )
 }

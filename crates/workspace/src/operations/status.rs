@@ -133,11 +133,13 @@ impl Seen {
     /// Returns whether a run of this kind may prove something that no newer run has proven. The backup that counts may
     /// be behind many other runs, and so may the newest check of its copies.
     fn lacks(&self, kind: RunKind) -> bool {
-        let ready = |backup: &Proven<BackupTable>| backup.table.recovery_ready == Some(true);
+        let ready = |backup: &Proven<BackupTable>| backup.table.recoverable == Some(true);
         match kind {
             RunKind::Backup | RunKind::Verify => !self.backups.iter().any(ready),
-            RunKind::Recover => self.recoveries.is_empty() || !self.backups.iter().any(ready),
-            RunKind::Drill | RunKind::Custom => false,
+            RunKind::Recover | RunKind::Drill => {
+                self.recoveries.is_empty() || !self.backups.iter().any(ready)
+            }
+            RunKind::Custom => false,
         }
     }
 
@@ -147,7 +149,7 @@ impl Seen {
             let mut ready = self
                 .backups
                 .iter()
-                .filter(|one| one.table.recovery_ready == Some(true));
+                .filter(|one| one.table.recoverable == Some(true));
             ready.any(|one| one.table.stored_in.contains(tier))
         };
         !system.tiers.keys().all(has)
@@ -161,11 +163,11 @@ impl Seen {
         }
         match state.kind {
             RunKind::Backup => self.backups.push(proven(evidence, backup_table(evidence, plan))),
-            RunKind::Recover => {
+            RunKind::Recover | RunKind::Drill => {
                 let table = recovery_table(evidence, plan, system);
                 self.recoveries.push(proven(evidence, table));
             }
-            RunKind::Verify | RunKind::Drill | RunKind::Custom => {}
+            RunKind::Verify | RunKind::Custom => {}
         }
     }
 }

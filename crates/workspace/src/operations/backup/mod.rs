@@ -27,6 +27,8 @@ pub struct BackupRequest {
     pub tiers: Vec<String>,
     /// The recoveries in place whose result is accepted although they did not end well.
     pub accepted: Vec<RunId>,
+    /// Whether a missed target is a partial failure.
+    pub strict: bool,
 }
 
 /// Checks a backup.
@@ -72,6 +74,9 @@ pub async fn prepare(workspace: &ReadWriteWorkspace, request: &BackupRequest) ->
             partial_recovery::ACCEPT.to_owned(),
             Value::from(accepted.join(" ")),
         );
+    }
+    if request.strict {
+        params.insert("strict".to_owned(), Value::from(true));
     }
     if !prove.is_empty() {
         let sandboxed: Vec<&str> = system
