@@ -76,6 +76,7 @@ pub enum Command {
     Completions(c::completions::Args),
     Man(c::man::Args),
     Status(c::status::Args),
+    Targets(c::targets::Args),
     Snapshots(c::snapshots::Args),
     Sets(c::sets::Args),
     Restore(c::restore::Args),
@@ -136,6 +137,7 @@ impl Command {
             Self::Key(command) => c::key::run(app, &command).await,
             Self::Factoria(command) => c::demo::factoria(app, command).await,
             Self::Status(args) => c::status::run(app, &args).await,
+            Self::Targets(args) => c::targets::run(app, &args).await,
         }
     }
 }

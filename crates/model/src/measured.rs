@@ -98,7 +98,7 @@ pub const MEASURED: [Measured; 21] = [
     of(
         "testing",
         "functionality_restored",
-        "functions that worked after a drill / functions tried",
+        "components that worked after a drill / components tried",
     ),
     of(
         "testing",

@@ -38,5 +38,6 @@ pub mod text;
 pub mod unfinished;
 pub mod unheld;
 pub mod units;
+pub mod window;
 
 pub use evidence::{Evidence, blobs_of};

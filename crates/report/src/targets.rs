@@ -39,13 +39,45 @@ pub struct TargetRow {
     pub inputs: BTreeMap<String, f64>,
     /// Why there is no data.
     pub why: Option<String>,
-    /// The run that measured it.
-    pub run: RunId,
+    /// The runs that measured it.
+    pub runs: Vec<RunId>,
+    /// The share that the figure is, if it is one.
+    #[serde(skip)]
+    pub(crate) share: Option<Share>,
+}
+
+/// A share, so that those of several runs can be summed up.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Share {
+    /// What is counted as good, and how many are.
+    pub(crate) good: (String, usize),
+    /// Of how many.
+    pub(crate) all: (String, usize),
+    /// How many of these were not measured.
+    pub(crate) open: usize,
+}
+
+impl Share {
+    pub(crate) fn new(good: (&str, usize), all: (&str, usize)) -> Self {
+        let named = |(name, count): (&str, usize)| (name.to_owned(), count);
+        Self {
+            good: named(good),
+            all: named(all),
+            open: 0,
+        }
+    }
+
+    /// Adds the share of another run.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.good.1 += other.good.1;
+        self.all.1 += other.all.1;
+        self.open += other.open;
+    }
 }
 
 /// A number, and where it comes from.
 #[derive(Default)]
-struct Figure {
+pub(crate) struct Figure {
     value: Option<f64>,
     formula: String,
     inputs: BTreeMap<String, f64>,
@@ -53,20 +85,37 @@ struct Figure {
     /// The greatest value that it may have, if some of it was not measured; `value` is the least.
     most: Option<f64>,
     why: Option<String>,
+    share: Option<Share>,
 }
 
 impl Figure {
     /// The share of `good` in `all`, of which `open` were not measured.
     fn between(good: usize, open: usize, all: usize) -> Self {
-        let mut share = Self::share(("restored and valid", good), ("components", all));
-        if open > 0 {
-            share.most = Some(number(good + open) / number(all));
-            share.inputs.insert("without data".to_owned(), number(open));
-        }
-        share
+        let mut share = Share::new(("restored and valid", good), ("components", all));
+        share.open = open;
+        Self::of_share(share)
     }
 
-    fn none(formula: impl Into<String>, why: impl Into<String>) -> Self {
+    /// The share; none if there is nothing.
+    pub(crate) fn of_share(share: Share) -> Self {
+        let (good, all) = (number(share.good.1), number(share.all.1));
+        let inputs = [(share.good.0.clone(), good), (share.all.0.clone(), all)];
+        let mut figure = Self {
+            value: (share.all.1 > 0).then(|| good / all),
+            inputs: inputs.into(),
+            ..Self::default()
+        };
+        if share.open > 0 {
+            figure.most = Some(number(share.good.1 + share.open) / all);
+            figure
+                .inputs
+                .insert("without data".to_owned(), number(share.open));
+        }
+        figure.share = Some(share);
+        figure
+    }
+
+    pub(crate) fn none(formula: impl Into<String>, why: impl Into<String>) -> Self {
         Self {
             formula: formula.into(),
             why: Some(why.into()),
@@ -85,8 +134,7 @@ impl Figure {
 
     /// The share `part / all`; none if there is nothing.
     fn share(part: (&str, usize), all: (&str, usize)) -> Self {
-        let (good, of) = (number(part.1), number(all.1));
-        Self::of((all.1 > 0).then(|| good / of), [(part.0, good), (all.0, of)])
+        Self::of_share(Share::new(part, all))
     }
 }
 
@@ -98,7 +146,13 @@ fn number(count: usize) -> f64 {
     count as f64
 }
 
-fn judged(group: &str, name: &str, target: &Target, run: RunId, mut figure: Figure) -> TargetRow {
+pub(crate) fn judged(
+    group: &str,
+    name: &str,
+    target: &Target,
+    runs: Vec<RunId>,
+    mut figure: Figure,
+) -> TargetRow {
     if let Some(known) = measured::find(group, name) {
         known.formula.clone_into(&mut figure.formula);
     }
@@ -128,7 +182,8 @@ fn judged(group: &str, name: &str, target: &Target, run: RunId, mut figure: Figu
         formula: figure.formula,
         inputs: figure.inputs,
         why,
-        run,
+        runs,
+        share: figure.share,
     }
 }
 
@@ -168,7 +223,7 @@ pub fn of_backup(evidence: &Evidence, plan: &Plan, system: &System, table: &Back
         _ => Figure::none("", "Rekindle does not measure it"),
     };
     let mut rows: Vec<TargetRow> = targets
-        .map(|(name, target)| judged(GROUP, name, target, evidence.state.id, figure(name)))
+        .map(|(name, target)| judged(GROUP, name, target, vec![evidence.state.id], figure(name)))
         .collect();
     // What its proofs have measured; other targets wait for a run that measures them.
     rows.extend(of_probes(evidence, plan, system).filter(|row| row.figure.is_some()));
@@ -188,7 +243,7 @@ fn of_probes<'a>(
     groups.flat_map(move |(group, targets)| {
         targets.iter().map(move |(name, target)| {
             let figure = of_probe(evidence, plan, system, name, target);
-            judged(group, name, target, evidence.state.id, figure)
+            judged(group, name, target, vec![evidence.state.id], figure)
         })
     })
 }
@@ -224,11 +279,16 @@ pub fn of_recovery(
     let mut rows: Vec<TargetRow> = of_probes(evidence, plan, system).collect();
     for (group, why) in [
         ("backup", "each backup judges it"),
-        ("availability", "one recovery says nothing about a period"),
-        ("testing", "no drill has measured it"),
+        (
+            "availability",
+            "it is about a period: `rekindle targets` judges it",
+        ),
+        ("testing", "it is about a period: `rekindle targets` judges it"),
     ] {
         let targets = system.targets.get(group).into_iter().flatten();
-        rows.extend(targets.map(|(name, target)| judged(group, name, target, run, Figure::none("", why))));
+        rows.extend(
+            targets.map(|(name, target)| judged(group, name, target, vec![run], Figure::none("", why))),
+        );
     }
     let performance = || {
         rows.iter()
@@ -240,7 +300,7 @@ pub fn of_recovery(
     let of_recovery: Vec<TargetRow> = of_recovery
         .map(|(name, target)| {
             let figure = of_table(evidence, plan, table, name, performance);
-            judged("recovery", name, target, run, figure)
+            judged("recovery", name, target, vec![run], figure)
         })
         .collect();
     rows.extend(of_recovery);
@@ -275,14 +335,10 @@ fn of_table(
             let met: Vec<bool> = classes.filter_map(|class| class.rpo.met()).collect();
             share_of("within their RPO", &met)
         }
-        "validation_rate" => {
-            let judges = plan
-                .steps
-                .iter()
-                .filter(|step| matches!(step.uses.as_str(), "validate" | "system-integrity"));
-            let met: Vec<bool> = judges.flat_map(|step| met(evidence, &step.id)).collect();
-            share_of("met", &met)
-        }
+        "validation_rate" => share_of(
+            "met",
+            &expectations(evidence, plan, &["validate", "system-integrity"]),
+        ),
         "post_recovery_performance" => Figure::share(("met", performance.0), ("judged", performance.1)),
         _ => Figure::none("", "Rekindle does not measure it"),
     }
@@ -297,6 +353,15 @@ fn share_of(what: &str, met: &[bool]) -> Figure {
 #[derive(Deserialize)]
 struct Check {
     ok: Option<bool>,
+}
+
+/// Returns which expectations of the steps that use one of these actions are met.
+pub(crate) fn expectations(evidence: &Evidence, plan: &Plan, actions: &[&str]) -> Vec<bool> {
+    let judges = plan
+        .steps
+        .iter()
+        .filter(|step| actions.contains(&step.uses.as_str()));
+    judges.flat_map(|step| met(evidence, &step.id)).collect()
 }
 
 /// Returns which expectations of a judging step are met. A step that failed before it could judge counts as one that is
@@ -354,6 +419,7 @@ fn of_probe(evidence: &Evidence, plan: &Plan, system: &System, name: &str, targe
             baseline: judgement["baseline"][measure].as_f64(),
             most: None,
             why: None,
+            share: None,
         };
     }
     let whose = component.map_or_else(String::new, |component| format!(" of {component}"));

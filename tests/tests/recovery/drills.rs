@@ -19,16 +19,21 @@ system: small
 root: ./data
 components:
   notes:
+    rto: 1s
     source: {type: files, path: notes}
     validate:
       - probe: command
         name: words
-        run: [sh, -c, 'test ! -e "$2/hang" || { touch "$2/hanging"; sleep 1000; }; printf "{\"words\": %s}" "$(wc -w < "$1/notes/a.md")"', words, "${{ target.root }}", "${{ params.hang }}"]
+        run: [sh, -c, 'while test -e "$2/hang"; do touch "$2/hanging"; sleep 0.02; done; printf "{\"words\": %s}" "$(wc -w < "$1/notes/a.md")"', words, "${{ target.root }}", "${{ params.hang }}"]
         expect: {words: ">= 1"}
   index:
     source: {type: files, path: index}
 tiers:
   near: {url: "file://./tiers/near"}
+targets:
+  recovery: {validation_rate: ">= 0.98"}
+  availability: {backup_system: ">= 0.99", recovery_readiness: "== 1", system: ">= 0.999"}
+  testing: {scenario_success_rate: "> 0.95"}
 "#;
 
 fn system(sandbox_of_test: &str) -> String {
@@ -209,4 +214,59 @@ fn a_program_that_would_act_on_the_living_system_runs_in_no_drill() {
 
     let (code, told) = sandbox.code(&[&DRILL[..], &["--component", "notes"]].concat());
     assert_eq!(code, 0, "{told}");
+}
+
+#[test]
+fn targets_over_a_period_sum_up_its_drills_and_backups() {
+    let sandbox = small();
+    let target = |name: &str| {
+        let (code, judged) = json(&sandbox, &["targets"]);
+        assert_eq!(code, 0, "{judged:#}");
+        let targets = judged["targets"].as_array().unwrap().clone();
+        let found = targets.into_iter().find(|row| row["target"] == name);
+        let found = found.unwrap_or_else(|| panic!("{name}: {judged:#}"));
+        let runs = found["runs"].as_array().unwrap().len();
+        (found["figure"].clone(), found["met"].clone(), runs)
+    };
+    assert_eq!(target("scenario_success_rate"), (Value::Null, Value::Null, 0));
+    back_up(&sandbox);
+    sandbox.ok(&DRILL);
+    assert_eq!(target("scenario_success_rate"), (1.0.into(), true.into(), 1));
+    assert_eq!(target("validation_rate"), (1.0.into(), true.into(), 1));
+    assert_eq!(target("backup_system"), (1.0.into(), true.into(), 1));
+    assert_eq!(target("recovery_readiness"), (1.0.into(), true.into(), 0));
+    assert_eq!(
+        target("system"),
+        (Value::Null, Value::Null, 0),
+        "nothing observes it"
+    );
+
+    note(&sandbox, "");
+    back_up(&sandbox);
+    assert_eq!(sandbox.code(&DRILL).0, 3);
+    assert_eq!(target("scenario_success_rate"), (0.5.into(), false.into(), 2));
+    assert_eq!(target("validation_rate"), (0.5.into(), false.into(), 2));
+    assert_eq!(sandbox.code(&["targets", "--strict"]).0, 3);
+    let (_, before) = json(&sandbox, &["targets", "--window", "1ms"]);
+    assert!(
+        before["targets"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|row| row["runs"] == Value::Array(vec![]))
+    );
+}
+
+#[test]
+fn a_validation_that_is_at_work_when_the_rto_passes_is_warned_of_then() {
+    let sandbox = small();
+    back_up(&sandbox);
+    fs::write(sandbox.path("hang"), "").unwrap();
+    let mut recovery = sandbox.command(&["recover", "--to", "back"]).spawn().unwrap();
+    poll("the warning", LIMIT, || {
+        let shown = said(&sandbox.run(&["show", "latest"]));
+        shown.contains("notes has missed its RTO of 1.0 s").then_some(())
+    });
+    fs::remove_file(sandbox.path("hang")).unwrap();
+    assert_eq!(recovery.wait().unwrap().code(), Some(0));
 }

@@ -29,6 +29,7 @@ pub mod sets;
 pub mod show;
 pub mod snapshots;
 pub mod status;
+pub mod targets;
 pub mod tier;
 pub mod trust;
 pub mod verify;

@@ -24,6 +24,7 @@ pub mod restore;
 pub mod resume;
 pub mod run;
 pub mod status;
+pub mod targets;
 pub mod tiers;
 pub mod verify;
 pub mod watch;

@@ -1,0 +1,247 @@
+//! The targets of a system over a period, from the runs that ended in it.
+//!
+//! ```text
+//!   from                                     to
+//!   ──┼────b────r────b────d────b────d────b───┼──►     b backup, r recovery, d drill
+//!     recovery      shares of r and d, summed up
+//!     testing       shares of d, summed up
+//!     availability  shares of b; and the tiers as they are at the end
+//!     all others    as the newest run measured them
+//! ```
+//! What no run of the period measured is *no data*.
+
+use std::collections::BTreeMap;
+
+use rekindle_model::event::Outcome;
+use rekindle_model::id::RunId;
+use rekindle_model::measured::PERFORMANCE;
+use rekindle_model::origin::RunKind;
+use rekindle_model::system::{System, Target};
+use rekindle_plan::Plan;
+
+use crate::backup::backup_table;
+use crate::evidence::Evidence;
+use crate::recovery::{RecoveryTable, Validity, recovery_table};
+use crate::status::TierAge;
+use crate::targets::{self, Figure, Share, TargetRow, expectations, judged};
+
+/// A run of the period, judged by itself.
+pub struct JudgedRun {
+    run: RunId,
+    kind: RunKind,
+    succeeded: bool,
+    rows: Vec<TargetRow>,
+    /// Its shares of the group `testing`, if it is a drill.
+    tested: BTreeMap<&'static str, Share>,
+}
+
+impl JudgedRun {
+    /// Judges a backup, a recovery or a drill that ended; none for other runs, and for one that was cancelled.
+    pub fn of(evidence: &Evidence, plan: &Plan, system: &System) -> Option<Self> {
+        let state = &evidence.state;
+        let outcome = state.outcome.filter(|outcome| *outcome != Outcome::Cancelled)?;
+        let mut tested = BTreeMap::new();
+        let rows = match state.kind {
+            RunKind::Backup => targets::of_backup(evidence, plan, system, &backup_table(evidence, plan)),
+            RunKind::Recover | RunKind::Drill => {
+                let table = recovery_table(evidence, plan, system);
+                let rows = targets::of_recovery(evidence, plan, system, &table);
+                if state.kind == RunKind::Drill {
+                    tested = shares_of_drill(evidence, plan, &table, &rows);
+                }
+                rows
+            }
+            RunKind::Verify | RunKind::Custom => return None,
+        };
+        Some(Self {
+            run: state.id,
+            kind: state.kind,
+            succeeded: outcome == Outcome::Succeeded,
+            rows,
+            tested,
+        })
+    }
+}
+
+fn shares_of_drill(
+    evidence: &Evidence,
+    plan: &Plan,
+    table: &RecoveryTable,
+    rows: &[TargetRow],
+) -> BTreeMap<&'static str, Share> {
+    let one = |name: &'static str, met: Option<bool>, what| {
+        met.map(|met| (name, Share::new((what, usize::from(met)), ("drills judged", 1))))
+    };
+    let losses = || {
+        table
+            .components
+            .iter()
+            .flat_map(|row| row.rpo.iter().filter_map(|class| class.rpo.met()))
+    };
+    let rpo = match table.scenario_rpo.met() {
+        None => losses().next().map(|_| losses().all(|met| met)),
+        told => told,
+    };
+    let shares = [
+        one("rto_compliance", table.system_rto.met(), "within their RTO"),
+        one("rpo_compliance", rpo, "within their RPO"),
+    ];
+    let count = |what, good: usize, of, all: usize| Share::new((what, good), (of, all));
+    let of_valid = |valid| table.components.iter().filter(|row| row.valid == valid).count();
+    let (works, fails) = (of_valid(Validity::Yes), of_valid(Validity::No));
+    let restored: Vec<bool> = table.components.iter().filter_map(|row| row.restored).collect();
+    let whole = restored.iter().filter(|restored| **restored).count();
+    let met = expectations(evidence, plan, &["validate", "system-integrity"]);
+    let across = expectations(evidence, plan, &["system-integrity"]);
+    let good = |met: &[bool]| met.iter().filter(|met| **met).count();
+    let performance = || {
+        rows.iter()
+            .filter(|row| row.group == PERFORMANCE)
+            .filter_map(|row| row.met)
+    };
+    let kept = performance().filter(|met| *met).count();
+    let counted = [
+        (
+            "functionality_restored",
+            count("components that worked", works, "components tried", works + fails),
+        ),
+        (
+            "backup_verification",
+            count("copies found good", whole, "copies examined", restored.len()),
+        ),
+        (
+            "recovery_validation",
+            count("expectations met", good(&met), "measured", met.len()),
+        ),
+        (
+            "data_consistency",
+            count("checks that held", good(&across), "measured", across.len()),
+        ),
+        (
+            "performance_maintained",
+            count("performance targets met", kept, "judged", performance().count()),
+        ),
+    ];
+    shares.into_iter().flatten().chain(counted).collect()
+}
+
+/// Judges every target of a system by the runs of a period, the newest first, and by the tiers at its end.
+pub fn over(system: &System, runs: &[JudgedRun], tiers: &[TierAge]) -> Vec<TargetRow> {
+    let groups = system.targets.iter();
+    let all =
+        groups.flat_map(|(group, targets)| targets.iter().map(move |(name, target)| (group, name, target)));
+    all.map(|(group, name, target)| match group.as_str() {
+        "recovery" => recovered(runs, group, name, target),
+        "testing" => tested(runs, group, name, target),
+        "availability" => available(runs, tiers, group, name, target),
+        _ => newest(runs, group, name, target),
+    })
+    .collect()
+}
+
+/// Sums up the shares of runs.
+fn summed<'a>(
+    shares: impl Iterator<Item = (RunId, &'a Share)>,
+    (group, name, target): (&str, &str, &Target),
+    nothing: &str,
+) -> TargetRow {
+    let mut runs = Vec::new();
+    let mut sum: Option<Share> = None;
+    for (run, share) in shares {
+        runs.push(run);
+        match &mut sum {
+            Some(sum) => sum.add(share),
+            None => sum = Some(share.clone()),
+        }
+    }
+    let figure = sum.map_or_else(|| Figure::none("", nothing), Figure::of_share);
+    judged(group, name, target, runs, figure)
+}
+
+fn recovered(runs: &[JudgedRun], group: &str, name: &str, target: &Target) -> TargetRow {
+    let shares = runs.iter().filter_map(|run| {
+        let row = run
+            .rows
+            .iter()
+            .find(|row| row.group == group && row.target == name)?;
+        Some((run.run, row.share.as_ref().filter(|share| share.all.1 > 0)?))
+    });
+    summed(
+        shares,
+        (group, name, target),
+        "no recovery and no drill of the period measured it",
+    )
+}
+
+fn tested(runs: &[JudgedRun], group: &str, name: &str, target: &Target) -> TargetRow {
+    let drills = || runs.iter().filter(|run| run.kind == RunKind::Drill);
+    let nothing = "no drill of the period measured it";
+    if name == "scenario_success_rate" {
+        let of = |run: &JudgedRun| {
+            Share::new(
+                ("drills that succeeded", usize::from(run.succeeded)),
+                ("drills", 1),
+            )
+        };
+        let shares: Vec<(RunId, Share)> = drills().map(|run| (run.run, of(run))).collect();
+        return summed(
+            shares.iter().map(|(run, share)| (*run, share)),
+            (group, name, target),
+            nothing,
+        );
+    }
+    let shares = drills().filter_map(|run| {
+        let share = run.tested.get(name)?;
+        (share.all.1 > 0).then_some((run.run, share))
+    });
+    summed(shares, (group, name, target), nothing)
+}
+
+fn available(runs: &[JudgedRun], tiers: &[TierAge], group: &str, name: &str, target: &Target) -> TargetRow {
+    let row = |runs, figure| judged(group, name, target, runs, figure);
+    match name {
+        "backup_system" => {
+            let backups: Vec<&JudgedRun> = runs.iter().filter(|run| run.kind == RunKind::Backup).collect();
+            let well = backups.iter().filter(|run| run.succeeded).count();
+            let share = Share::new(
+                ("backups that ended well", well),
+                ("backups that ended", backups.len()),
+            );
+            row(
+                backups.iter().map(|run| run.run).collect(),
+                Figure::of_share(share),
+            )
+        }
+        "recovery_readiness" => {
+            let ready = |tier: &&TierAge| tier.newest.is_some() && !tier.overdue && tier.fault.is_none();
+            let share = Share::new(
+                (
+                    "tiers with a set that is not overdue",
+                    tiers.iter().filter(ready).count(),
+                ),
+                ("tiers", tiers.len()),
+            );
+            row(Vec::new(), Figure::of_share(share))
+        }
+        _ => row(
+            Vec::new(),
+            Figure::none("", "nothing observes the system between runs"),
+        ),
+    }
+}
+
+/// Returns what the newest run that measured it says.
+fn newest(runs: &[JudgedRun], group: &str, name: &str, target: &Target) -> TargetRow {
+    let rows = runs.iter().flat_map(|run| &run.rows);
+    let of_it = rows.filter(|row| row.group == group && row.target == name);
+    let measured = of_it.filter(|row| row.figure.is_some()).next();
+    measured.cloned().unwrap_or_else(|| {
+        judged(
+            group,
+            name,
+            target,
+            Vec::new(),
+            Figure::none("", "no run of the period measured it"),
+        )
+    })
+}
