@@ -53,7 +53,7 @@ pub(crate) struct Outlook {
 impl Outlook {
     /// Returns the outlook of a component's recovery; none if the component has no RTO.
     pub(crate) fn of(site: &Site, cx: &StepContext, name: &str) -> Option<Self> {
-        // A proof has no disaster.
+        // Nothing is down while copies are proven in a sandbox.
         if site.sandbox().is_some() {
             return None;
         }
@@ -63,13 +63,9 @@ impl Outlook {
         Some(Self::new(name, site.system().rto(component)?, struck, began))
     }
 
-    /// Waits until the RTO has passed, and returns what to journal then. If it has passed already, that was journaled by the
-    /// component's restore: it never returns.
+    /// Waits until the RTO has passed, and returns what to journal then.
     pub(crate) async fn missed(mut self) -> Objective {
-        match self.rto.checked_sub(self.before) {
-            Some(left) if !left.is_zero() => tokio::time::sleep(left).await,
-            _ => std::future::pending().await,
-        }
+        tokio::time::sleep(self.rto.saturating_sub(self.before)).await;
         self.state = RtoState::Missed;
         self.objective(self.rto)
     }

@@ -258,6 +258,7 @@ impl SealSet {
             "success_rate": success_rate,
             "all_verified": all_verified,
             "rule": ruled.account,
+            "recoverable_rule": recoverable.account,
         });
         let whole = missing.is_empty() && incomplete.is_empty() && unproven.is_empty();
         Ok(RecoverySet {

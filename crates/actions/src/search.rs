@@ -344,7 +344,7 @@ fn why_not_recoverable(set: &RecoverySet) -> String {
         .into_iter()
         .map(|name| format!("{name} is incomplete"));
     let mut why: Vec<String> = unproven.chain(missing).chain(incomplete).collect();
-    if set.summary["rule"]["holds"] != true {
+    if set.summary["recoverable_rule"]["holds"] != true {
         why.push("the rule recovery_ready does not hold".to_owned());
     }
     let of = time::show(set.created.utc);

@@ -86,7 +86,11 @@ impl Live {
             // Live output shows no time, so the time of the record is not needed.
             && let Some(warning) = AtRisk::of(DateTime::UNIX_EPOCH, progress)
         {
-            self.printer.warn(warning.sentence());
+            let sentence = warning.sentence();
+            if !self.printer.has_told(&sentence) {
+                self.printer.warn(sentence.clone());
+                self.printer.tells(sentence);
+            }
         }
         if let (true, Some(step)) = (self.printer.is_json(), event.step()) {
             let mut body = json!({ "step": step, "event": event.name() });

@@ -32,6 +32,8 @@ pub struct Printer {
     /// The options of a command that works in the same workspace. They live as long as the process, which has one command
     /// line.
     here: Option<&'static str>,
+    /// Whether results are only part of what the command does: they go beside the one result, to stderr.
+    beside: bool,
     /// What was told. It lives as long as the process, too.
     told: &'static Told,
 }
@@ -77,8 +79,15 @@ impl Printer {
         Self {
             voice,
             here: here.map(|options| &*options.leak()),
+            beside: false,
             told: Box::leak(Box::default()),
         }
+    }
+
+    /// Returns a printer whose results go to stderr, beside the one result of the command.
+    #[must_use]
+    pub fn beside(self) -> Self {
+        Self { beside: true, ..self }
     }
 
     /// Returns whether programs read the output.
@@ -120,6 +129,14 @@ impl Printer {
     /// text.
     pub fn data<T: Serialize>(self, data: &T, text: impl FnOnce() -> String) -> Result<(), Error> {
         match self.voice {
+            Voice::Json if self.beside => {
+                self.note("ended", &serde_json::to_value(data).map_err(unprintable)?);
+                Ok(())
+            }
+            Voice::Text { .. } if self.beside => {
+                self.say(text().trim_end());
+                Ok(())
+            }
             Voice::Json => self.out(&format!("{:#}", versioned(data)?)),
             Voice::Text { .. } => {
                 let data = serde_json::to_value(data).map_err(unprintable)?;
@@ -360,6 +377,7 @@ mod tests {
         let printer = |voice| Printer {
             voice,
             here: None,
+            beside: false,
             told,
         };
         let notice = Notice::warning("it is behind").with_next(Action::Verify, "mends it");

@@ -33,14 +33,26 @@ impl Told {
     pub(crate) fn shorten<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let told = self.reasons();
         // The tier's name stays: it is what the text is about.
-        let reasons = told.iter().map(|reason| without_tier(reason));
+        let mut reasons: Vec<&str> = told.iter().map(|reason| without_tier(reason)).collect();
+        // One may begin as another does.
+        reasons.sort_by_key(|reason| std::cmp::Reverse(reason.len()));
         reasons
+            .into_iter()
             .filter(|reason| reason.len() >= SHORTEST)
-            .fold(Cow::Borrowed(text), |text, reason| match text.contains(reason) {
+            .fold(Cow::Borrowed(text), |text, reason| match has(&text, reason) {
                 true => Cow::Owned(text.replace(reason, AS_ABOVE)),
                 false => text,
             })
     }
+}
+
+/// Returns whether a text has a reason, and each time all of it: a longer one only begins so.
+fn has(text: &str, reason: &str) -> bool {
+    let rests = text
+        .match_indices(reason)
+        .map(|(at, _)| text.get(at + reason.len()..).unwrap_or_default());
+    let mut rests = rests.peekable();
+    rests.peek().is_some() && rests.all(|rest| rest.is_empty() || rest.starts_with([';', ':', '\n', ',']))
 }
 
 /// Returns the reason behind `tier NAME: `.
@@ -66,6 +78,10 @@ mod tests {
                 "store[a,far]: tier far: as said above\n1 of 2 stored",
             ),
             ("b: exit 1", "b: exit 1"),
+            (
+                "tier far: file:///mnt/far is missing; mount it or not",
+                "tier far: file:///mnt/far is missing; mount it or not",
+            ),
         ] {
             assert_eq!(told.shorten(text), shortened);
         }

@@ -74,7 +74,7 @@ fn a_share_of_a_baseline_that_no_backup_keeps_is_refused() {
     };
     let later = said(&probe(""), "");
     assert!(
-        later.contains("no backup keeps a baseline of `count`: the probe runs only after a recovery"),
+        later.contains("no backup keeps a baseline of `count`: its probe runs only after a recovery"),
         "{later}"
     );
     assert_eq!(said(&probe(", at: both"), ""), "");

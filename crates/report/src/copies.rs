@@ -147,10 +147,15 @@ fn verified(output: &Value) -> Option<Saw> {
 }
 
 fn missed(error: &Failure) -> Saw {
-    match error.code.as_str() {
-        code::DATA_LOST | "integrity" | "unknown" | "nothing_to_work_on" => Saw::Damaged,
-        _ => Saw::Unread,
+    match is_damage(error) {
+        true => Saw::Damaged,
+        false => Saw::Unread,
     }
+}
+
+/// Returns whether the failure of a step that reads a copy shows that the copy is damaged or gone.
+pub fn is_damage(error: &Failure) -> bool {
+    [code::DATA_LOST, "integrity", "unknown", "nothing_to_work_on"].contains(&error.code.as_str())
 }
 
 /// The action that verifies replicas, and its earlier name.

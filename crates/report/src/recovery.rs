@@ -8,6 +8,7 @@
 //! ```
 //! Every figure comes from journaled records. What was not measured is *no data*, never met and never valid.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -355,7 +356,11 @@ fn at_risk(evidence: &Evidence) -> Vec<AtRisk> {
         Event::StepCheckpoint { progress, .. } => AtRisk::of(record.time.utc, &evidence.resolve(progress)),
         _ => None,
     });
-    checkpoints.collect()
+    // The validation tells of a miss again that the restore has told of.
+    let mut missed = BTreeSet::new();
+    checkpoints
+        .filter(|warning| !warning.missed || missed.insert(warning.component.clone()))
+        .collect()
 }
 
 /// A folder with data that a recovery in place moved aside.

@@ -46,7 +46,8 @@ impl JudgedRun {
             RunKind::Recover | RunKind::Drill => {
                 let table = recovery_table(evidence, plan, system);
                 let rows = targets::of_recovery(evidence, plan, system, &table);
-                if state.kind == RunKind::Drill {
+                // A look at an older set says nothing about a disaster now.
+                if state.kind == RunKind::Drill && evidence.param("from").as_str() == Some("latest") {
                     tested = shares_of_drill(evidence, plan, &table, &rows);
                 }
                 rows
@@ -82,8 +83,13 @@ fn shares_of_drill(
         None => losses().next().map(|_| losses().all(|met| met)),
         told => told,
     };
+    let rtos = || table.components.iter().filter_map(|row| row.rto.met());
+    let rto = match table.system_rto.met() {
+        None => rtos().next().map(|_| rtos().all(|met| met)),
+        told => told,
+    };
     let shares = [
-        one("rto_compliance", table.system_rto.met(), "within their RTO"),
+        one("rto_compliance", rto, "within their RTO"),
         one("rpo_compliance", rpo, "within their RPO"),
     ];
     let count = |what, good: usize, of, all: usize| Share::new((what, good), (of, all));
@@ -174,7 +180,7 @@ fn recovered(runs: &[JudgedRun], group: &str, name: &str, target: &Target) -> Ta
 }
 
 fn tested(runs: &[JudgedRun], group: &str, name: &str, target: &Target) -> TargetRow {
-    let drills = || runs.iter().filter(|run| run.kind == RunKind::Drill);
+    let drills = || runs.iter().filter(|run| !run.tested.is_empty());
     let nothing = "no drill of the period measured it";
     if name == "scenario_success_rate" {
         let of = |run: &JudgedRun| {

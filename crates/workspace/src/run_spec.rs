@@ -14,7 +14,7 @@ use rekindle_model::next_action::{Action, KeyOrigin};
 use rekindle_model::origin::RunKind;
 use rekindle_model::run::RunState;
 use rekindle_model::source::SourceSpec;
-use rekindle_model::system::{Component, System};
+use rekindle_model::system::{Component, Escape, System};
 use rekindle_plan::{
     Catalog, Inputs, Loaded, OF_A_SYSTEM, Plan, Problem, Severity, Workflow, expand, load_workflow,
 };
@@ -195,6 +195,15 @@ impl LoadedSpec {
             })),
             trust: Some(Trust::of_this_user(context.unlocker.config_dir.as_deref())),
         }));
+        if is_sandbox {
+            self.check_escapes()?;
+        } else if self.recovers_into_sandbox() {
+            let message = format!(
+                "workflow {} recovers into a sandbox, and has none",
+                self.workflow.name
+            );
+            return Err(Error::usage(message).with_advice("start it by `rekindle verify --level restore`"));
+        }
         let registry = (context.hooks.registry)(rekindle_actions::registry(Arc::clone(&site)));
         let plan = Arc::new(expand(
             &self.workflow,
@@ -208,6 +217,47 @@ impl LoadedSpec {
             site,
             registry,
         })
+    }
+
+    /// Returns whether all that the run recovers goes into a sandbox: whether it is a drill.
+    fn recovers_into_sandbox(&self) -> bool {
+        self.workflow.steps.iter().any(|step| step.uses == REMOVE_SANDBOX)
+    }
+
+    /// Refuses a recovery into a sandbox that would act on the living system.
+    fn check_escapes(&self) -> Result<(), Error> {
+        let looped = self.inputs.loops.get("component").into_iter().flatten();
+        let looped = looped
+            .filter(|_| self.recovers_into_sandbox())
+            .map(String::as_str);
+        // A backup proves only some of its components.
+        let proven = self.inputs.params.get("sandboxed").and_then(Value::as_array);
+        let proven = proven.into_iter().flatten().filter_map(Value::as_str);
+        let recovered = looped
+            .chain(proven)
+            .filter_map(|name| self.system.component(name));
+        let escaping = recovered.flat_map(|(name, component)| {
+            let said = |escape| match escape {
+                Escape::Restore => format!("`restore` of {name}"),
+                Escape::Recovery(at) => {
+                    let step = component.recovery.get(at).map_or("?", |step| step.id.as_str());
+                    format!("recovery step `{step}` of {name}")
+                }
+            };
+            component.escapes().into_iter().map(said).collect::<Vec<_>>()
+        });
+        let escaping: BTreeSet<String> = escaping.collect();
+        if escaping.is_empty() {
+            return Ok(());
+        }
+        let escaping: Vec<String> = escaping.into_iter().collect();
+        let message = format!(
+            "cannot recover into a sandbox, since this does not name the target and would act on the living system: {}",
+            escaping.join(", ")
+        );
+        let error = Error::new(ProblemKind::Invalid, "escapes_sandbox", message);
+        Err(error
+            .with_advice("let it name `${{ target.root }}`, or choose other components with --component"))
     }
 
     /// Refuses a workflow that works on a system, if there is none.

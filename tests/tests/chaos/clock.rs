@@ -214,7 +214,7 @@ fn a_recovery_after_the_clock_was_set_brings_back_the_newest_and_says_what_is_un
                 house.told.last
             );
             assert!(
-                printed.contains("no recovery-ready set from before the disaster")
+                printed.contains("no recoverable set from before the disaster")
                     && printed.contains("a clock that was ahead")
                     && printed.contains("name one of these"),
                 "{name}: {printed}"

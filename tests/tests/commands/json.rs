@@ -96,6 +96,7 @@ fn every_command_prints_json_as_the_schema_says() {
     tried.ok(&["recover", "--to", "out"]);
     tried.ok(&["show", "latest"]);
     tried.ok(&["targets"]);
+    tried.ok(&["verify", "--level", "restore"]);
     tried.ok(&["restore", "notes", "--to", "part"]);
     tried.ok(&["run", "told.yaml"]);
     tried.ok(&["logs", "latest"]);

@@ -6,6 +6,7 @@
 use std::fs;
 
 use rekindle_tests::sandbox::{Sandbox, said};
+use rekindle_tests::tree::files_below;
 use rekindle_tests::wait::{LIMIT, poll};
 use serde_json::Value;
 
@@ -209,7 +210,7 @@ fn a_program_that_would_act_on_the_living_system_runs_in_no_drill() {
     back_up(&sandbox);
     let (code, told) = sandbox.code(&DRILL);
     assert_eq!(code, 2, "{told}");
-    assert!(told.contains("cannot recover index into a sandbox"), "{told}");
+    assert!(told.contains("recovery step `start` of index"), "{told}");
     assert!(!sandbox.path("started").exists());
 
     let (code, told) = sandbox.code(&[&DRILL[..], &["--component", "notes"]].concat());
@@ -269,4 +270,86 @@ fn a_validation_that_is_at_work_when_the_rto_passes_is_warned_of_then() {
     });
     fs::remove_file(sandbox.path("hang")).unwrap();
     assert_eq!(recovery.wait().unwrap().code(), Some(0));
+}
+
+/// Returns a system whose component `index` has a recovery step, which fails while `broken` is there.
+fn with_a_recovery_step() -> Sandbox {
+    let sandbox = small();
+    let system = fs::read_to_string(sandbox.path("system.yaml")).unwrap();
+    let step = format!(
+        "    recovery: [{{id: migrate, uses: command, with: {{run: [sh, -c, '! grep -q broken \"$1/index/list\"', sh, \"${{{{ target.root }}}}\"]}}}}]\n"
+    );
+    let index = "    source: {type: files, path: index}\n";
+    fs::write(
+        sandbox.path("system.yaml"),
+        system.replace(index, &format!("{index}{step}")),
+    )
+    .unwrap();
+    sandbox
+}
+
+#[test]
+fn a_set_whose_recovery_step_fails_is_passed_over() {
+    let sandbox = with_a_recovery_step();
+    back_up(&sandbox);
+    fs::write(sandbox.path("data/index/list"), "broken").unwrap();
+    let bad = back_up(&sandbox);
+    let output = sandbox.run(&["recover", "--last-known-good", "--to", "back"]);
+    let told = said(&output);
+    assert_eq!(output.status.code(), Some(0), "{told}");
+    assert!(
+        told.contains(&format!("passed over: set {bad}: recovery[index,migrate]")),
+        "{told}"
+    );
+    assert_eq!(fs::read_to_string(sandbox.path("back/index/list")).unwrap(), "a");
+}
+
+#[test]
+fn a_drill_that_is_cancelled_condemns_no_set_and_nothing_is_recovered() {
+    let sandbox = small();
+    back_up(&sandbox);
+    fs::write(sandbox.path("hang"), "").unwrap();
+    let mut recovery = sandbox
+        .command(&["recover", "--last-known-good", "--to", "back"])
+        .spawn()
+        .unwrap();
+    poll("the validation", LIMIT, || {
+        sandbox.path("hanging").exists().then_some(())
+    });
+    sandbox.ok(&["cancel", "latest"]);
+    assert_eq!(recovery.wait().unwrap().code(), Some(1));
+    assert!(!sandbox.path("back").exists());
+}
+
+#[test]
+fn a_set_that_was_proven_and_then_lost_data_is_proven_again_and_passed_over() {
+    let sandbox = small();
+    let old = back_up(&sandbox);
+    let packs = || files_below(&sandbox.path("tiers/near/packs"));
+    let before = packs();
+    note(&sandbox, "four five six");
+    let newest = back_up(&sandbox);
+    sandbox.ok(&DRILL);
+    sandbox.ok(&[&DRILL[..], &["--from", &old]].concat());
+    for pack in packs().iter().filter(|pack| !before.contains(pack)) {
+        fs::remove_file(pack).unwrap();
+    }
+    assert_eq!(sandbox.code(&["verify"]).0, 5);
+    let output = sandbox.run(&["recover", "--last-known-good", "--to", "back"]);
+    let told = said(&output);
+    assert_eq!(output.status.code(), Some(0), "{told}");
+    assert!(told.contains(&format!("passed over: set {newest}")), "{told}");
+    assert_eq!(
+        fs::read_to_string(sandbox.path("back/notes/a.md")).unwrap(),
+        "one two three"
+    );
+}
+
+#[test]
+fn the_workflow_of_a_drill_runs_only_in_a_sandbox() {
+    let sandbox = small();
+    back_up(&sandbox);
+    let (code, told) = sandbox.code(&["run", "drill"]);
+    assert_eq!(code, 2, "{told}");
+    assert!(told.contains("recovers into a sandbox, and has none"), "{told}");
 }

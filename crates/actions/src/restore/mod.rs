@@ -167,7 +167,10 @@ impl Action for Restore {
             });
         };
         if let Some(sandbox) = self.0.sandbox() {
-            room_for(&job, sandbox)?;
+            let done = job
+                .usable(checkpoint.as_ref())
+                .map_or(0, |restored| restored.bytes_done);
+            room_for(&job, sandbox, done)?;
         }
         // This comes before the first change: a workspace that has lost the run must change nothing in the target.
         cx.barrier().await;
@@ -263,11 +266,11 @@ impl Restore {
     }
 }
 
-/// What a proof leaves free on the disk of the workspace, in bytes: the journal needs room to go on.
+/// What a recovery into a sandbox leaves free on the disk of the workspace, in bytes: the journal needs room to go on.
 const LEFT_FREE: u64 = 256 << 20;
 
-/// Refuses a proof that would fill the disk of the workspace: the backup must still be sealed.
-fn room_for(job: &Job, sandbox: &Path) -> Result<(), Failure> {
+/// Refuses to fill the disk of the workspace with a sandbox: the run must still be journaled. `done` bytes are there.
+fn room_for(job: &Job, sandbox: &Path, done: u64) -> Result<(), Failure> {
     let there = sandbox
         .ancestors()
         .find(|folder| folder.exists())
@@ -275,12 +278,15 @@ fn room_for(job: &Job, sandbox: &Path) -> Result<(), Failure> {
     let Ok(space) = rustix::fs::statvfs(there) else {
         return Ok(());
     };
-    let (free, needed) = (space.f_bavail * space.f_frsize, job.snapshot.bytes);
+    let (free, needed) = (
+        space.f_bavail * space.f_frsize,
+        job.snapshot.bytes.saturating_sub(done),
+    );
     if needed.saturating_add(LEFT_FREE) <= free {
         return Ok(());
     }
     let message = format!(
-        "a proof of {} needs {needed} bytes in the workspace beside {LEFT_FREE} to spare, and {free} are free",
+        "{} needs {needed} bytes in the sandbox of the workspace beside {LEFT_FREE} to spare, and {free} are free",
         job.name
     );
     Err(Failure::permanent("no_room_for_proof", message).with_hint("make room on the disk of the workspace"))

@@ -9,7 +9,8 @@ use crate::args::Cli;
 use crate::complete::{ASKS, kinds, script, selected};
 
 /// Values that a person makes up, or that only a run, a file or another host knows.
-const FREE: [&str; 13] = [
+const FREE: [&str; 14] = [
+    "PERIOD",
     "TEXT",
     "TIME",
     "STEP",

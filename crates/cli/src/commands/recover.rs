@@ -87,10 +87,13 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
         if args.last_known_good {
             // What forbids the recovery itself is said before any drill.
             recover::prepare(workspace, &request).await?;
+            // The search is part of the time that the recovery takes.
+            let began = app.application.clock.now().utc;
             match last_known_good(app, workspace, &request).await? {
                 Ok(set) => request.from = From::Set(set.to_string()),
                 Err(stopped) => return Ok(stopped),
             }
+            request.disaster_at.get_or_insert(began);
         }
         let Prepared {
             run,
@@ -168,50 +171,50 @@ pub(super) fn advised(error: Error) -> Error {
 }
 
 /// Searches for the newest set that is good, and says which sets it passes over. Returns the exit code instead if a drill is
-/// stopped.
+/// interrupted.
 async fn last_known_good(
     app: &App,
     workspace: &ReadWriteWorkspace,
     request: &RecoverRequest,
 ) -> Result<Result<SetId, Exit>, Error> {
     let mut search = Search::new(request)?;
+    // The result of this command is that of the recovery.
+    let beside = App {
+        printer: app.printer.beside(),
+        application: app.application.clone(),
+    };
+    let tell = |news: Vec<String>| {
+        news.iter()
+            .for_each(|other| app.printer.say(format!("passed over: {other}")));
+    };
     loop {
-        let (set, run) = match search.next(workspace).await.map_err(advised)? {
+        let next = search.next(workspace).await.map_err(advised);
+        tell(search.news());
+        let (set, run) = match next? {
             Next::Good(set, by) => {
-                let by: Vec<String> = by.iter().map(ToString::to_string).collect();
-                app.printer.say(format!(
-                    "set {set} is good: run {} found it valid",
-                    by.join(", run ")
-                ));
-                tell_passed_over(app, search.passed_over());
+                app.printer.say(format!("set {set} is good: run {by} proved it"));
                 return Ok(Ok(set));
             }
             Next::Drill(run, set) => (set, *run),
         };
-        let run = drive::submit(app, workspace, run, "rekindle recover --last-known-good").await?;
-        let exit = drive::attend(app, workspace, run, 0).await?;
+        let run = drive::submit(&beside, workspace, run, "rekindle recover --last-known-good").await?;
+        let exit = drive::attend(&beside, workspace, run, 0).await?;
         if exit == Exit::Interrupted {
+            app.printer.warn(
+                "nothing is recovered yet: run `rekindle recover --last-known-good` again; what was proven is kept",
+            );
             return Ok(Err(exit));
         }
-        match search.judge(&workspace.context, set, run).await? {
-            Verdict::Bad(why) => app.printer.say(format!("set {set} is passed over: {why}")),
-            Verdict::Good(unproven) => {
+        let verdict = search.judge(&workspace.context, set, run).await?;
+        tell(search.news());
+        if let Verdict::Good(unproven) = verdict {
+            app.printer.say(format!("set {set} is good: run {run} proved it"));
+            if !unproven.is_empty() {
                 app.printer
-                    .say(format!("set {set} is good: run {run} found it valid"));
-                if !unproven.is_empty() {
-                    app.printer
-                        .warn(format!("nothing validates {}", unproven.join(", ")));
-                }
-                tell_passed_over(app, search.passed_over());
-                return Ok(Ok(set));
+                    .warn(format!("nothing validates {}", unproven.join(", ")));
             }
+            return Ok(Ok(set));
         }
-    }
-}
-
-fn tell_passed_over(app: &App, passed_over: &[String]) {
-    for other in passed_over {
-        app.printer.say(format!("passed over: {other}"));
     }
 }
 
@@ -297,8 +300,8 @@ fn dry_run(
     app.printer.data(&body, || {
         let ready_for_it = match (set.recovery_ready, set.recoverable) {
             (true, _) => "recovery-ready",
-            (false, true) => "recoverable, not in every tier",
-            (false, false) => "NOT recovery-ready",
+            (false, true) => "recoverable, though not recovery-ready",
+            (false, false) => "NOT recoverable as a whole",
         };
         let mut said = format!(
             "would recover set {} of {}, {}, {ready_for_it}, from {}\n",

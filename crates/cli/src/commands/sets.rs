@@ -66,8 +66,8 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
             let mut notes = Vec::new();
             match (set.recovery_ready, set.recoverable) {
                 (true, _) => {}
-                (false, true) => notes.push("recoverable from here; not in every tier".to_owned()),
-                (false, false) => notes.push("NOT recovery-ready".to_owned()),
+                (false, true) => notes.push("recoverable, though not recovery-ready".to_owned()),
+                (false, false) => notes.push("NOT recoverable as a whole".to_owned()),
             }
             if !invalid.is_empty() {
                 let names: Vec<&str> = invalid.iter().map(|name| name.as_str()).collect();

@@ -132,34 +132,35 @@ fn check_baselines(system: &System, nodes: &HashMap<&str, &Node>, sink: &mut Sin
             let (Some((measure, _)), Some(node)) = (wants, nodes.get(name.as_str())) else {
                 continue;
             };
-            if let Some((why, help)) = no_baseline(component, std::iter::once(probe)) {
+            if let Some((why, help)) = no_baseline(component, measure) {
                 let at = ["validate", &at.to_string(), "expect", measure];
-                sink.error(
-                    node.locate(&at),
-                    format!("no backup keeps a baseline of `{measure}`: {why}"),
-                    Some(help.to_owned()),
-                );
+                let message = format!("no backup keeps a baseline of `{measure}`: {why}");
+                sink.error(node.locate(&at), message, Some(help.to_owned()));
             }
         }
     }
 }
 
-/// Returns why none of these probes of a component measures a baseline, with the remedy; none if one does.
-fn no_baseline<'p>(
-    component: &Component,
-    mut probes: impl Iterator<Item = &'p Probe>,
-) -> Option<(&'static str, &'static str)> {
-    match (&component.source, probes.any(|probe| probe.at.backup())) {
+/// Returns why no backup of a component measures a number, with the remedy; none if one may.
+fn no_baseline(component: &Component, measure: &str) -> Option<(&'static str, &'static str)> {
+    let measures =
+        |probe: &Probe| probe.at.backup() && (probe.expect.contains_key(measure) || prints_any(probe));
+    match (&component.source, component.validate.iter().any(measures)) {
         (None, _) => Some((
             "a component without data has no snapshot to keep it in",
             "let a component that has a `source` measure it, or state a limit without `of baseline`",
         )),
         (Some(_), false) => Some((
-            "the probe runs only after a recovery",
+            "its probe runs only after a recovery",
             "write `at: both`, so that each backup measures the living system",
         )),
         (Some(_), true) => None,
     }
+}
+
+/// Returns whether only the output of a probe says which numbers it gives.
+fn prints_any(probe: &Probe) -> bool {
+    matches!(probe.probe.as_str(), "command" | "sql" | "http")
 }
 
 /// Reports a target that nothing can ever measure. What a program prints, only its run shows: then the warning names the
@@ -196,11 +197,10 @@ fn check_measured(
     let components = || system.components.iter().filter(of_component);
     let probes = || components().flat_map(|(own, it)| it.validate.iter().map(move |probe| (own, probe)));
     if target.expect().of_baseline {
-        let expects = |probe: &&Probe| probe.expect.contains_key(measure);
-        let mut measuring = components().filter(|(_, it)| it.validate.iter().any(|probe| expects(&probe)));
-        if let Some((_, of)) = measuring.next()
-            && let Some((why, help)) = no_baseline(of, of.validate.iter().filter(expects))
-        {
+        let expects = |it: &Component| it.validate.iter().any(|probe| probe.expect.contains_key(measure));
+        let measuring = components().filter(|(_, it)| expects(it));
+        let missing: Option<Vec<_>> = measuring.map(|(_, it)| no_baseline(it, measure)).collect();
+        if let Some((why, help)) = missing.and_then(|all| all.into_iter().next()) {
             let message = format!("no backup keeps a baseline of `{measure}`: {why}");
             sink.error(node.span, message, Some(help.to_owned()));
         }
@@ -211,7 +211,7 @@ fn check_measured(
         return;
     }
     // Only its output says which numbers a program, a query or a server gives.
-    let gives = |probe: &&Probe| matches!(probe.probe.as_str(), "command" | "sql" | "http");
+    let gives = |probe: &&Probe| prints_any(probe);
     let of_components = probes().filter(|(_, probe)| gives(probe));
     let across = system
         .integrity

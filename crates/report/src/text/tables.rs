@@ -666,16 +666,16 @@ fn wrapped(text: &str, width: usize) -> String {
 /// Returns how old the newest set of a tier is, against the interval in which sets are due.
 fn of_tier(tier: &TierAge) -> String {
     let (mark, newest) = match (tier.newest, tier.age) {
-        _ if tier.fault.is_some() && tier.newest.is_none() => ("!", "no recovery-ready set".to_owned()),
+        _ if tier.fault.is_some() && tier.newest.is_none() => ("!", "no recoverable set".to_owned()),
         (_, Some(age)) if tier.fault.is_some() => ("!", format!("newest set {} old", duration(age))),
-        _ if tier.overdue && tier.newest.is_none() => ("!", "no recovery-ready set".to_owned()),
+        _ if tier.overdue && tier.newest.is_none() => ("!", "no recoverable set".to_owned()),
         (_, Some(age)) if tier.overdue => ("!", format!("newest set {} old", duration(age))),
         (_, Some(age)) => ("✓", format!("newest set {} old", duration(age))),
         (Some(_), None) => (
             "?",
             "newest set made by a clock that is ahead of this one".to_owned(),
         ),
-        (None, None) => ("?", "no recovery-ready set".to_owned()),
+        (None, None) => ("?", "no recoverable set".to_owned()),
     };
     let due = match tier.every {
         Some(every) if tier.overdue => format!(", due every {}: overdue", duration(every)),

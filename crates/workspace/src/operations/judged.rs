@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 
 use rekindle_journal::RunFilter;
+use rekindle_model::event::Outcome;
 use rekindle_model::id::{RunId, SnapshotId};
 use rekindle_model::origin::RunKind;
-use rekindle_report::copies::{Position, Saw, sightings};
+use rekindle_report::copies::{Position, Saw, position, sightings};
+use rekindle_report::recovery::{Validity, recovery_table};
+use rekindle_vault::RecoverySet;
 
 use crate::context::WorkspaceContext;
 use crate::error::Error;
@@ -14,28 +17,58 @@ use crate::run_spec::LoadedSpec;
 /// How many runs are searched, the newest first.
 const LOOKED_AT: usize = 200;
 
-/// The newest validation of each snapshot.
+/// What is known of stored copies.
 #[derive(Debug, Default)]
-pub(super) struct Judged(BTreeMap<String, Validation>);
+pub(super) struct Judged {
+    /// The newest validation of each snapshot, and whether it found the snapshot valid.
+    validated: BTreeMap<String, (Position, bool)>,
+    /// When a copy of a snapshot was last seen damaged.
+    damaged: BTreeMap<String, Position>,
+    /// The recoveries and drills that succeeded.
+    proofs: Vec<ProofOfSet>,
+}
 
-#[derive(Clone, Copy, Debug)]
-struct Validation {
-    position: Position,
+/// A recovery or a drill that succeeded.
+#[derive(Debug)]
+struct ProofOfSet {
     run: RunId,
-    valid: bool,
+    position: Position,
+    set: String,
+    /// The components that it recovered, and whether their validations found them valid.
+    components: BTreeMap<String, bool>,
 }
 
 impl Judged {
     /// Returns the snapshots that are invalid.
     pub(super) fn invalid(&self) -> impl Iterator<Item = SnapshotId> {
-        let invalid = self.0.iter().filter(|(_, found)| !found.valid);
+        let invalid = self.validated.iter().filter(|(_, (_, valid))| !valid);
         invalid.filter_map(|(snapshot, _)| snapshot.parse().ok())
     }
 
-    /// Returns the run that found a snapshot valid, if the newest validation did.
-    pub(super) fn valid(&self, snapshot: SnapshotId) -> Option<RunId> {
-        let found = self.0.get(&snapshot.to_string())?;
-        found.valid.then_some(found.run)
+    /// Returns the newest run that recovered these components of a set and found them and the whole good, unless a copy was
+    /// seen damaged or invalid since.
+    pub(super) fn proof(&self, set: &RecoverySet, components: &[String]) -> Option<RunId> {
+        let id = set.id.to_string();
+        let covers = |proof: &&ProofOfSet| {
+            proof.set == id
+                && components.iter().all(|name| proof.components.contains_key(name))
+                && proof.components.values().any(|valid| *valid)
+        };
+        let proof = self
+            .proofs
+            .iter()
+            .filter(covers)
+            .max_by_key(|proof| proof.position)?;
+        let doubted = components
+            .iter()
+            .filter_map(|name| set.members.get(name))
+            .any(|member| {
+                let snapshot = member.snapshot.to_string();
+                let invalid = self.validated.get(&snapshot).filter(|(_, valid)| !valid);
+                let since = [invalid.map(|(at, _)| *at), self.damaged.get(&snapshot).copied()];
+                since.into_iter().flatten().any(|at| at > proof.position)
+            });
+        (!doubted).then_some(proof.run)
     }
 }
 
@@ -44,36 +77,53 @@ impl Judged {
 /// # Errors
 /// The journal cannot be listed.
 pub(super) async fn copies(context: &WorkspaceContext, components: &[String]) -> Result<Judged, Error> {
-    let mut newest: BTreeMap<String, Validation> = BTreeMap::new();
+    let mut judged = Judged::default();
     let runs = context.journal.runs(&RunFilter::default()).await?;
-    let judged = runs.iter().filter(|run| run.kind != RunKind::Custom);
-    for run in judged.take(LOOKED_AT) {
+    let of_copies = runs.iter().filter(|run| run.kind != RunKind::Custom);
+    for run in of_copies.take(LOOKED_AT) {
         // A run that cannot be read says nothing about a copy.
         let Ok(evidence) = context.evidence(run.run).await else {
             continue;
         };
         let read = LoadedSpec::read(&*context.journal, &evidence.state, &evidence.inputs).await;
-        let Ok(plan) = read.and_then(|pinned| pinned.plan()) else {
+        let Ok((plan, system)) = read.and_then(|pinned| Ok((pinned.plan()?, pinned.system))) else {
             continue;
         };
         for seen in sightings(&evidence, &plan) {
-            // One that reads a copy in one tier validates nothing.
-            let validated = seen.tier.is_none()
-                && matches!(seen.saw, Saw::Whole | Saw::Invalid)
-                && components.contains(&seen.component);
-            let Some(snapshot) = seen.snapshot.filter(|_| validated) else {
+            let Some(snapshot) = seen.snapshot.filter(|_| components.contains(&seen.component)) else {
                 continue;
             };
-            let found = Validation {
-                position: seen.position,
-                run: seen.run,
-                valid: seen.saw == Saw::Whole,
-            };
-            let known = newest.entry(snapshot).or_insert(found);
-            if known.position < found.position {
-                *known = found;
+            match seen.saw {
+                Saw::Damaged => {
+                    let known = judged.damaged.entry(snapshot).or_insert(seen.position);
+                    *known = seen.position.max(*known);
+                }
+                // One that reads a copy in one tier validates nothing.
+                Saw::Whole | Saw::Invalid if seen.tier.is_none() => {
+                    let found = (seen.position, seen.saw == Saw::Whole);
+                    let known = judged.validated.entry(snapshot).or_insert(found);
+                    if known.0 < found.0 {
+                        *known = found;
+                    }
+                }
+                Saw::Whole | Saw::Invalid | Saw::Present | Saw::Unread => {}
             }
         }
+        let recovers = matches!(run.kind, RunKind::Recover | RunKind::Drill);
+        if recovers && run.outcome == Some(Outcome::Succeeded) {
+            let table = recovery_table(&evidence, &plan, &system);
+            let rows = table.components.iter();
+            judged.proofs.extend(table.set.map(|set| {
+                ProofOfSet {
+                    run: run.run,
+                    position: position(&evidence),
+                    set,
+                    components: rows
+                        .map(|row| (row.component.clone(), row.valid == Validity::Yes))
+                        .collect(),
+                }
+            }));
+        }
     }
-    Ok(Judged(newest))
+    Ok(judged)
 }

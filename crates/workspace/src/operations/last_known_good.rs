@@ -1,12 +1,18 @@
-//! The search for the newest recovery set whose components are valid. A drill proves a set; one that fails is passed over, and
-//! the next older one is tried. Each drill is a run of its own.
-
-use std::collections::BTreeSet;
+//! The search for the newest recovery set that is good: it restores, its recovery steps run, and no validation finds anything
+//! invalid. A drill proves a set; one that is not good is passed over, and the next older one is tried. Each drill is a run of
+//! its own.
 
 use chrono::TimeDelta;
-use rekindle_actions::FoundSet;
+use rekindle_model::event::Outcome;
+use rekindle_model::failure::{Failure, code};
 use rekindle_model::id::{RunId, SetId};
-use rekindle_report::recovery::{RecoveryTable, Validity, recovery_table};
+use rekindle_model::next_action::Action;
+use rekindle_model::problem::ProblemKind;
+use rekindle_model::step::StepState;
+use rekindle_plan::{Plan, PlanStep, workflow::RECOVERY};
+use rekindle_report::Evidence;
+use rekindle_report::copies::is_damage;
+use rekindle_report::recovery::{Validity, recovery_table};
 
 use crate::context::WorkspaceContext;
 use crate::error::Error;
@@ -15,30 +21,31 @@ use crate::operations::judged;
 use crate::operations::recover::{self, CheckedSet, From, Prepared, RecoverRequest, Target};
 use crate::operations::run::RunRequest;
 use crate::run_spec::LoadedSpec;
-use rekindle_model::problem::ProblemKind;
 
 /// The search, as far as it is.
 pub struct Search {
     /// The drill of the next set.
     request: RecoverRequest,
-    /// Why sets were passed over, the newest first.
+    /// The sets that were passed over, each with the reason.
     passed_over: Vec<String>,
+    /// How many of these were told.
+    told: usize,
 }
 
 /// What to do next.
 pub enum Next {
     /// Let this drill of a set end, and hand its run to [`Search::judge`].
     Drill(Box<RunRequest>, SetId),
-    /// This set is good: these runs found its components valid.
-    Good(SetId, BTreeSet<RunId>),
+    /// This set is good: this run proved it.
+    Good(SetId, RunId),
 }
 
 /// What a drill found of a set.
 pub enum Verdict {
-    /// Nothing of it is invalid. These components have no validation, or nothing was measured.
+    /// It is good. Nothing validates these components.
     Good(Vec<String>),
-    /// It is passed over, for this reason.
-    Bad(String),
+    /// It is passed over.
+    Bad,
 }
 
 impl Search {
@@ -60,12 +67,16 @@ impl Search {
                 ..request.clone()
             },
             passed_over: Vec::new(),
+            told: 0,
         })
     }
 
-    /// Returns the sets that were passed over, as sentences, the newest first.
-    pub fn passed_over(&self) -> &[String] {
-        &self.passed_over
+    /// Returns the sets that were passed over since the last call, as sentences.
+    pub fn news(&mut self) -> Vec<String> {
+        let news = self.passed_over.split_off(self.told.min(self.passed_over.len()));
+        self.passed_over.extend(news.iter().cloned());
+        self.told = self.passed_over.len();
+        news
     }
 
     /// Returns what to do about the newest set that was not tried.
@@ -90,7 +101,8 @@ impl Search {
         }
         let empty = Vec::new();
         let components = ready.spec.inputs.loops.get("component").unwrap_or(&empty);
-        if let Some(by) = proven(&workspace.context, &found, components).await? {
+        let judged = judged::copies(&workspace.context, components).await?;
+        if let Some(by) = judged.proof(&found.set, components) {
             return Ok(Next::Good(set, by));
         }
         // If this one is not good, the next is one of which all data is older.
@@ -112,7 +124,7 @@ impl Search {
     /// Returns what the drill of a set found. If that is not good, the set is passed over.
     ///
     /// # Errors
-    /// The run cannot be read.
+    /// The drill did not come so far that the set can be judged, nothing validates the set, or the run cannot be read.
     pub async fn judge(
         &mut self,
         context: &WorkspaceContext,
@@ -121,18 +133,30 @@ impl Search {
     ) -> Result<Verdict, Error> {
         let evidence = context.evidence(run).await?;
         let spec = LoadedSpec::read(&*context.journal, &evidence.state, &evidence.inputs).await?;
-        let table = recovery_table(&evidence, &spec.plan()?, &spec.system);
-        let why = faults(&table);
-        if why.is_empty() {
-            let unproven = table
-                .components
-                .iter()
-                .filter(|row| row.valid == Validity::NoData);
-            return Ok(Verdict::Good(unproven.map(|row| row.component.clone()).collect()));
+        let plan = spec.plan()?;
+        let (bad, unclear) = failures(&evidence, &plan);
+        if !bad.is_empty() {
+            self.passed_over.push(format!("set {set}: {}", bad.join("; ")));
+            return Ok(Verdict::Bad);
         }
-        let why = why.join("; ");
-        self.passed_over.push(format!("set {set}: {why}"));
-        Ok(Verdict::Bad(why))
+        if let Some(why) = unclear {
+            let message =
+                format!("nothing is recovered: the drill of set {set} ended before it could judge: {why}");
+            return Err(Error::new(ProblemKind::Failed, "drill_without_verdict", message)
+                .with_next(Action::Show { run: Some(run) }, "shows what happened")
+                .with_advice("mend the cause, then run the command again; what was proven is kept"));
+        }
+        let table = recovery_table(&evidence, &plan, &spec.system);
+        let of = |valid| table.components.iter().filter(move |row| row.valid == valid);
+        if of(Validity::Yes).next().is_none() {
+            let message = format!("nothing validates set {set}, so whether it is good is not known");
+            return Err(Error::new(ProblemKind::Invalid, "nothing_validates", message).with_advice(
+                "add `validate` with a probe that names `${{ target.root }}`, or leave --last-known-good out",
+            ));
+        }
+        Ok(Verdict::Good(
+            of(Validity::NoData).map(|row| row.component.clone()).collect(),
+        ))
     }
 
     fn none_left(&self) -> Error {
@@ -145,29 +169,37 @@ impl Search {
     }
 }
 
-fn is_bad(restored: Option<bool>, valid: Validity) -> bool {
-    restored == Some(false) || valid == Validity::No
+/// Returns the failures of a drill that speak against its set, and the first failure that says nothing about it.
+fn failures(evidence: &Evidence, plan: &Plan) -> (Vec<String>, Option<String>) {
+    let (mut bad, mut unclear) = (Vec::new(), None);
+    for step in &plan.steps {
+        if let StepState::Failed { error } = evidence.state.step(&step.id).state {
+            let said = format!("{}: {error}", step.id);
+            match speaks_against_the_set(step, &error) {
+                true => bad.push(said),
+                false => drop(unclear.get_or_insert(said)),
+            }
+        }
+    }
+    if evidence.state.outcome == Some(Outcome::Cancelled) {
+        return (Vec::new(), Some("it was cancelled".to_owned()));
+    }
+    let whole = matches!(
+        evidence.state.outcome,
+        Some(Outcome::Succeeded | Outcome::Partial)
+    );
+    let unclear = unclear.or_else(|| (!whole).then(|| "it did not end well".to_owned()));
+    (bad, unclear)
 }
 
-/// Returns why a set is not good.
-fn faults(table: &RecoveryTable) -> Vec<String> {
-    let rows = table.components.iter();
-    let bad = rows.filter(|row| is_bad(row.restored, row.valid));
-    let why = bad.map(|row| {
-        let why = row.error.clone().unwrap_or_else(|| "not restored".to_owned());
-        format!("{}: {why}", row.component)
-    });
-    why.collect()
-}
-
-/// Returns the runs that found all of a set valid: each of these components that it holds.
-async fn proven(
-    context: &WorkspaceContext,
-    found: &FoundSet,
-    components: &[String],
-) -> Result<Option<BTreeSet<RunId>>, Error> {
-    let judged = judged::copies(context, components).await?;
-    let members = components.iter().filter_map(|name| found.set.members.get(name));
-    let by: Option<BTreeSet<RunId>> = members.map(|member| judged.valid(member.snapshot)).collect();
-    Ok(by.filter(|by| !by.is_empty()))
+/// Returns whether a failed step shows that the set is not good. A tier that is down, a full disk or a cancellation does not.
+fn speaks_against_the_set(step: &PlanStep, error: &Failure) -> bool {
+    match step.uses.as_str() {
+        // A probe that breaks or hangs on the restored data has found it unusable.
+        "validate" | "system-integrity" => {
+            [code::INVALID, code::TIMEOUT, "probe_failed"].contains(&error.code.as_str())
+        }
+        "restore" => is_damage(error),
+        _ => step.id.template() == RECOVERY && error.code != code::CANCELLED,
+    }
 }

@@ -130,7 +130,8 @@ pub async fn prepare(workspace: &ReadWriteWorkspace, request: &RecoverRequest) -
     }
     let mut affected = affected(&system, request)?;
     if in_sandbox {
-        affected = sandboxed(&system, &affected)?;
+        let all = system.sandboxed(affected.iter().map(String::as_str));
+        affected = all.into_iter().map(str::to_owned).collect();
     }
     let checked = check_target(context, &system, request, &affected).await?;
     // A person who names a set gets it.
@@ -432,31 +433,6 @@ fn affected(system: &System, request: &RecoverRequest) -> Result<Vec<String>, Er
         ))
         .with_advice(format!("it affects {}", affected.join(", ")))),
     }
-}
-
-/// Returns the components that go into a sandbox: these, and those whose data they need.
-///
-/// # Errors
-/// A program of one of them does not name the target, so it would act on the living system.
-fn sandboxed(system: &System, affected: &[String]) -> Result<Vec<String>, Error> {
-    let names = system.sandboxed(affected.iter().map(String::as_str));
-    let escapes = |name: &&&str| {
-        let component = system.components.get(**name);
-        component.is_some_and(|component| !component.escapes().is_empty())
-    };
-    let escaping: Vec<&str> = names.iter().filter(escapes).copied().collect();
-    if escaping.is_empty() {
-        return Ok(names.into_iter().map(str::to_owned).collect());
-    }
-    let message = format!(
-        "cannot recover {} into a sandbox: its programs do not name the target, so they would act on the living system",
-        escaping.join(", ")
-    );
-    Err(
-        Error::new(ProblemKind::Invalid, "escapes_sandbox", message).with_advice(
-            "let `restore` and the steps under `recovery` name `${{ target.root }}`, or choose others with --component",
-        ),
-    )
 }
 
 /// Returns the first of these components whose place only a program knows.

@@ -143,7 +143,7 @@ impl Seen {
         }
     }
 
-    /// Returns whether no recovery-ready set of a tier was seen yet.
+    /// Returns whether no recoverable set of a tier was seen yet.
     fn lacks_a_tier(&self, system: &System) -> bool {
         let has = |tier: &String| {
             let mut ready = self
