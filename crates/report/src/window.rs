@@ -239,8 +239,8 @@ fn available(runs: &[JudgedRun], tiers: &[TierAge], group: &str, name: &str, tar
 /// Returns what the newest run that measured it says.
 fn newest(runs: &[JudgedRun], group: &str, name: &str, target: &Target) -> TargetRow {
     let rows = runs.iter().flat_map(|run| &run.rows);
-    let of_it = rows.filter(|row| row.group == group && row.target == name);
-    let measured = of_it.filter(|row| row.figure.is_some()).next();
+    let mut of_it = rows.filter(|row| row.group == group && row.target == name);
+    let measured = of_it.find(|row| row.figure.is_some());
     measured.cloned().unwrap_or_else(|| {
         judged(
             group,

@@ -275,16 +275,12 @@ fn a_validation_that_is_at_work_when_the_rto_passes_is_warned_of_then() {
 /// Returns a system whose component `index` has a recovery step, which fails while `broken` is there.
 fn with_a_recovery_step() -> Sandbox {
     let sandbox = small();
-    let system = fs::read_to_string(sandbox.path("system.yaml")).unwrap();
-    let step = format!(
-        "    recovery: [{{id: migrate, uses: command, with: {{run: [sh, -c, '! grep -q broken \"$1/index/list\"', sh, \"${{{{ target.root }}}}\"]}}}}]\n"
-    );
+    let system = fs::read_to_string(sandbox.path("system.yaml")).expect("read the system");
     let index = "    source: {type: files, path: index}\n";
-    fs::write(
-        sandbox.path("system.yaml"),
-        system.replace(index, &format!("{index}{step}")),
-    )
-    .unwrap();
+    let step = r#"    recovery: [{id: migrate, uses: command, with: {run: [sh, -c, '! grep -q broken "$1/index/list"', sh, "${{ target.root }}"]}}]
+"#;
+    let system = system.replace(index, &format!("{index}{step}"));
+    fs::write(sandbox.path("system.yaml"), system).expect("add a recovery step");
     sandbox
 }
 
