@@ -13,7 +13,7 @@ use serde_json::Value;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_rekindle-under-test");
 
-/// One step of each action that no backup and no recovery uses. Nobody answers the request; the test looks
+/// One step of each action that no backup, recovery or drill uses. Nobody answers the request; the test looks
 /// only at the verdict after a kill.
 const FLOW: &str = r#"
 workflow: it
@@ -90,6 +90,7 @@ fn whatever_a_step_uses_what_was_cut_off_is_looked_into_and_the_evidence_is_jour
     cut_off(&sandbox, &["backup"], &mut found);
     sandbox.ok(&["backup"]);
     cut_off(&sandbox, &["verify"], &mut found);
+    cut_off(&sandbox, &["verify", "--level", "restore"], &mut found);
     cut_off(&sandbox, &["recover", "--in-place", "--yes"], &mut found);
     for (action, evidence) in &found {
         for one in evidence {
