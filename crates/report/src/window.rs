@@ -251,3 +251,147 @@ fn newest(runs: &[JudgedRun], group: &str, name: &str, target: &Target) -> Targe
         )
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use rekindle_model::time::{Clock, SystemClock};
+
+    use super::*;
+
+    const TARGETS: [(&str, &str); 7] = [
+        ("availability", "backup_system"),
+        ("availability", "recovery_readiness"),
+        ("availability", "system"),
+        ("recovery", "success_rate"),
+        ("testing", "rto_compliance"),
+        ("testing", "scenario_success_rate"),
+        ("own", "speed"),
+    ];
+
+    fn system() -> System {
+        let mut system = System::default();
+        for (group, name) in TARGETS {
+            let target = Target::Expect(">= 0.5".parse().unwrap());
+            let group = system.targets.entry(group.to_owned()).or_default();
+            group.insert(name.to_owned(), target);
+        }
+        system
+    }
+
+    fn run(kind: RunKind, succeeded: bool) -> JudgedRun {
+        JudgedRun {
+            run: RunId::new(&SystemClock.now()),
+            kind,
+            succeeded,
+            rows: Vec::new(),
+            tested: BTreeMap::new(),
+        }
+    }
+
+    fn row(system: &System, group: &str, name: &str, figure: Figure) -> TargetRow {
+        judged(group, name, &system.targets[group][name], Vec::new(), figure)
+    }
+
+    fn tier(newest: bool, overdue: bool, fault: Option<&str>) -> TierAge {
+        TierAge {
+            tier: "t".to_owned(),
+            newest: newest.then(|| SystemClock.now().utc),
+            age: None,
+            every: None,
+            overdue,
+            fault: fault.map(str::to_owned),
+        }
+    }
+
+    fn figures(rows: &[TargetRow]) -> BTreeMap<&str, (Option<f64>, Option<bool>, usize)> {
+        let of = |row: &'_ TargetRow| (row.figure, row.met, row.runs.len());
+        rows.iter().map(|row| (row.target.as_str(), of(row))).collect()
+    }
+
+    #[test]
+    fn without_runs_and_tiers_nothing_is_measured() {
+        let rows = over(&system(), &[], &[]);
+        assert_eq!(rows.len(), TARGETS.len());
+        for row in rows {
+            assert_eq!((row.figure, row.met), (None, None), "{}", row.target);
+            assert!(row.why.is_some(), "{}", row.target);
+        }
+    }
+
+    #[test]
+    fn shares_of_runs_are_summed_up_and_not_averaged() {
+        let system = system();
+        let recovery = |good, open, all| {
+            let mut share = Share::new(("valid", good), ("components", all));
+            share.open = open;
+            JudgedRun {
+                rows: vec![row(&system, "recovery", "success_rate", Figure::of_share(share))],
+                ..run(RunKind::Recover, true)
+            }
+        };
+        let runs = [recovery(1, 0, 1), recovery(0, 0, 3)];
+        assert_eq!(
+            figures(&over(&system, &runs, &[]))["success_rate"],
+            (Some(0.25), Some(false), 2)
+        );
+        // One of two is valid, and of the other nothing is known: met whatever it is.
+        let runs = [recovery(1, 1, 2)];
+        assert_eq!(
+            figures(&over(&system, &runs, &[]))["success_rate"],
+            (Some(0.5), Some(true), 1)
+        );
+        let runs = [recovery(0, 1, 2), recovery(0, 1, 1)];
+        assert_eq!(
+            figures(&over(&system, &runs, &[]))["success_rate"],
+            (Some(0.0), None, 2)
+        );
+    }
+
+    #[test]
+    fn drills_of_the_latest_set_count_and_others_do_not() {
+        let system = system();
+        let drill = |succeeded, within| JudgedRun {
+            tested: BTreeMap::from([("rto_compliance", Share::new(("within", within), ("drills", 1)))]),
+            ..run(RunKind::Drill, succeeded)
+        };
+        let of_an_older_set = run(RunKind::Drill, false);
+        let runs = [drill(true, 1), of_an_older_set, drill(false, 0)];
+        let rows = over(&system, &runs, &[]);
+        assert_eq!(
+            figures(&rows)["scenario_success_rate"],
+            (Some(0.5), Some(true), 2)
+        );
+        assert_eq!(figures(&rows)["rto_compliance"], (Some(0.5), Some(true), 2));
+    }
+
+    #[test]
+    fn a_tier_is_ready_only_with_a_set_that_is_in_time_and_where_nothing_is_lost() {
+        let tiers = [
+            tier(true, false, None),
+            tier(true, true, None),
+            tier(true, false, Some("does not answer")),
+            tier(false, false, None),
+        ];
+        let runs = [run(RunKind::Backup, true), run(RunKind::Backup, false)];
+        let rows = over(&system(), &runs, &tiers);
+        assert_eq!(figures(&rows)["recovery_readiness"], (Some(0.25), Some(false), 0));
+        assert_eq!(figures(&rows)["backup_system"], (Some(0.5), Some(true), 2));
+        assert_eq!(figures(&rows)["system"], (None, None, 0), "nothing observes it");
+    }
+
+    #[test]
+    fn a_number_of_a_probe_is_that_of_the_newest_run_that_measured_it() {
+        let system = system();
+        let share = |good| Figure::of_share(Share::new(("fast", good), ("requests", 4)));
+        let with = |figure| JudgedRun {
+            rows: vec![row(&system, "own", "speed", figure)],
+            ..run(RunKind::Backup, true)
+        };
+        let runs = [
+            with(Figure::none("", "no probe ran")),
+            with(share(3)),
+            with(share(1)),
+        ];
+        assert_eq!(figures(&over(&system, &runs, &[]))["speed"].0, Some(0.75));
+    }
+}
