@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// A shorter reason does not tell which failure is meant.
 const SHORTEST: usize = 24;
 
-/// What stands for a reason that was told before.
+/// The words in place of a reason that was told before.
 const AS_ABOVE: &str = "as said above";
 
 /// The reasons that one process told.

@@ -24,7 +24,7 @@ pub struct BackupTable {
     pub set: Option<String>,
     /// Whether that set is good enough to recover from, by the system's own rule; none before it is sealed.
     pub recovery_ready: Option<bool>,
-    /// Whether it can be recovered from the tiers that keep it, whatever other tiers lack.
+    /// Whether the tiers that keep it are enough to recover all of it.
     pub recoverable: Option<bool>,
     /// The rule `recovery_ready`, as it was applied.
     pub rule: Option<AppliedRule>,

@@ -334,7 +334,7 @@ mod tests {
             figures(&over(&system, &runs, &[]))["success_rate"],
             (Some(0.25), Some(false), 2)
         );
-        // One of two is valid, and of the other nothing is known: met whatever it is.
+        // One of two is valid. Nothing is known of the other, and it cannot change the verdict.
         let runs = [recovery(1, 1, 2)];
         assert_eq!(
             figures(&over(&system, &runs, &[]))["success_rate"],

@@ -20,7 +20,8 @@ const ALL: &str = "100%";
 /// if anything is damaged.
 ///
 /// Level `restore` also proves that the data is valid: it recovers a set into a sandbox in the workspace, as `recover` would,
-/// runs the validations of the restored data there, and removes the sandbox. It is a run of kind drill. Exits with 3 if a component is invalid.
+/// runs the validations of the restored data there, and removes the sandbox. It is a run of kind drill. Exits with 3 if a
+/// component is invalid.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Only this tier; with level `restore`, the tier to read from if possible
