@@ -14,6 +14,12 @@
 //! | `restore` | puts one component back |
 //! | `validate` | runs a component's probes and judges the numbers |
 //! | `system-integrity` | judges the system as a whole |
+//! | `set-up` | restores a component into the sandbox of a drill |
+//! | `damage` | causes the disaster of a drill in its sandbox |
+//! | `detect-damage` | runs the validations that the damage must fail |
+//! | `load` | puts the system in the sandbox of a drill under load, and measures it |
+//! | `inject-faults` | verifies a tier of which some copies are damaged: they must be named |
+//! | `remove-sandbox` | removes the sandbox of a drill |
 //! | `command` | runs a program |
 //! | `http` | sends a request |
 //! | `notify` | notifies people, by a program or a webhook |
@@ -29,12 +35,16 @@ mod choose;
 mod command;
 mod compose;
 mod copy;
+mod damage;
+mod detect_damage;
 pub mod displace;
 mod failures;
 mod findings;
 mod health;
 mod http;
 mod http_client;
+mod inject_faults;
+mod isolation;
 mod json;
 mod locate_set;
 mod measure;
@@ -47,16 +57,19 @@ mod prober;
 mod process;
 mod programs;
 mod put_back;
+mod put_under_load;
 mod redact;
 mod remove_sandbox;
 mod replica_reader;
 mod restore;
+mod rto_watch;
 mod rule;
 mod scratch;
 mod seal_set;
 mod search;
 mod secrets;
 mod set_aside;
+mod set_up;
 mod shapes;
 mod shown;
 mod site;
@@ -77,11 +90,17 @@ use std::sync::Arc;
 
 use rekindle_engine::Registry;
 
+pub use damage::DAMAGE;
+pub use detect_damage::DETECT_DAMAGE;
 pub use health::{Answer, ask as ask_health};
+pub use inject_faults::INJECT_FAULTS;
 pub use locate_set::{FoundSet, find_set};
+pub use put_under_load::LOAD;
 pub use remove_sandbox::REMOVE_SANDBOX;
 pub use replica_reader::{ReplicaFault, ReplicaReader, ReplicasReport};
+pub use restore::sandbox_room;
 pub use seal_set::sealed_set;
+pub use set_up::SET_UP;
 pub use shapes::shapes;
 pub use shown::shown;
 pub use site::{Site, SiteParts};
@@ -132,6 +151,11 @@ pub(crate) fn registry_inside(site: Arc<Site>, outer: workflow::Outer) -> Regist
             "system-integrity",
             system_integrity::SystemIntegrity(Arc::clone(&site)),
         )
+        .with(SET_UP, set_up::SetUp(restore::Restore(Arc::clone(&site))))
+        .with(DAMAGE, damage::CauseDamage(Arc::clone(&site)))
+        .with(DETECT_DAMAGE, detect_damage::DetectDamage(Arc::clone(&site)))
+        .with(LOAD, put_under_load::PutUnderLoad(Arc::clone(&site)))
+        .with(INJECT_FAULTS, inject_faults::InjectFaults(Arc::clone(&site)))
         .with(REMOVE_SANDBOX, remove_sandbox::RemoveSandbox(Arc::clone(&site)))
         .with("http", http::SendRequest)
         .with("noop", noop::Noop)

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 
 use crate::checks::{self, Check, Numbers};
 use crate::params::BAD_PARAMETER;
-use crate::process::{self, OUTPUT_BYTES, Program, Stdout};
+use crate::process::{self, Ended, OUTPUT_BYTES, Program, Stdout};
 use crate::site::Site;
 use crate::step_log;
 use crate::views::Fared;
@@ -152,6 +152,31 @@ impl<'a> Prober<'a> {
         }
     }
 
+    /// Evaluates the expressions in a command line.
+    pub(crate) fn words(&self, said: &Value) -> Result<Vec<String>, expr::ExprError> {
+        let words = expr::render(said, &self.scope)?;
+        Ok(words.as_array().into_iter().flatten().map(word).collect())
+    }
+
+    /// Runs a program to its end.
+    pub(crate) async fn program(
+        &self,
+        words: &[String],
+        timeout: Option<Duration>,
+    ) -> Result<Ended, Failure> {
+        let program = Program {
+            words,
+            cwd: &self.cwd,
+            env: &self.env,
+            secrets: &Default::default(),
+            timeout,
+            detach: false,
+            stdin: None,
+            stdout: Stdout::Log,
+        };
+        process::run(self.site, self.cx, &program).await
+    }
+
     /// Evaluates the expressions in a probe's settings, and reads the result.
     fn rendered<P: DeserializeOwned>(&self, probe: &Probe, said: Value) -> Result<P, Failure> {
         let name = checks::name(probe);
@@ -173,23 +198,11 @@ impl<'a> Prober<'a> {
 
     async fn command(&self, probe: &Probe) -> Result<Numbers, Failure> {
         let name = checks::name(probe);
-        let words = expr::render(&json!(probe.run), &self.scope)
-            .map_err(|error| Failure::permanent(code::EXPRESSION, format!("probe {name}: {error}")))?;
-        let words: Vec<String> = words.as_array().into_iter().flatten().map(word).collect();
-        let timeout = self.timeout(probe);
-        let program = Program {
-            words: &words,
-            cwd: &self.cwd,
-            env: &self.env,
-            secrets: &Default::default(),
-            timeout,
-            detach: false,
-            stdin: None,
-            stdout: Stdout::Log,
-        };
-        let ended = process::run(self.site, self.cx, &program)
-            .await
-            .map_err(|failure| about(probe, failure))?;
+        let words = self.words(&json!(probe.run));
+        let words =
+            words.map_err(|error| Failure::permanent(code::EXPRESSION, format!("probe {name}: {error}")))?;
+        let ended = self.program(&words, self.timeout(probe)).await;
+        let ended = ended.map_err(|failure| about(probe, failure))?;
         let failed = |why: String| {
             let failure = Failure::transient("probe_failed", format!("probe {name}: {why}"))
                 .with_hint(format!("run it by hand: {}", words.join(" ")));

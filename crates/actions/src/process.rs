@@ -27,11 +27,13 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::failures;
+use crate::isolation::temporary;
 use crate::params;
 use crate::redact::Redactor;
 use crate::site::Site;
 use crate::step_log::{Lines, StepLog, Stream};
-use crate::supervise::{self, Report};
+use crate::supervise::{self, Isolation, Report};
+use rekindle_sources::place::resolve;
 
 /// How much of a program's stdout is kept: its beginning. The rest is read and dropped, so that the program never
 /// blocks. An output is a value of the run, and a journal is no store of documents.
@@ -160,8 +162,14 @@ async fn logged(
         return Err(Failure::permanent("command_failed", "there is no program to run"));
     };
     program.check()?;
+    let mut isolation = site.isolation().await?.cloned();
+    if let Some(isolation) = &mut isolation {
+        let own = resolve(&site.staging_dir(&cx.run.to_string(), ""));
+        isolation.writable.extend(own.is_dir().then_some(own));
+    }
+    let isolation = isolation.as_ref().zip(site.sandbox());
     let (mut child, mut line) =
-        start(site.executable(), program).map_err(|error| program.not_started(&error))?;
+        start(site.executable(), program, isolation).map_err(|error| program.not_started(&error))?;
     let mut spooling = None;
     if let Some((file, shown, max_bytes)) = program.stdout_file()? {
         log.note(&format!("its stdout goes to {shown}"));
@@ -348,13 +356,20 @@ async fn attend(
 }
 
 /// Starts the supervisor with the program as its task.
-fn start(supervisor: &Path, program: &Program<'_>) -> io::Result<(Child, Line)> {
+fn start(
+    supervisor: &Path,
+    program: &Program<'_>,
+    isolation: Option<(&Isolation, &Path)>,
+) -> io::Result<(Child, Line)> {
     let mut arguments: Vec<OsString> = vec![supervise::SUBCOMMAND.into()];
     if program.detach {
         arguments.push(supervise::DETACH.into());
     }
     if let Some(file) = program.stdin {
         arguments.extend([supervise::STDIN.into(), file.into()]);
+    }
+    if let Some((isolation, _)) = isolation {
+        arguments.extend(supervise::isolated(isolation));
     }
     arguments.push(supervise::PROGRAM.into());
     arguments.extend(program.words.iter().map(OsString::from));
@@ -366,6 +381,9 @@ fn start(supervisor: &Path, program: &Program<'_>) -> io::Result<(Child, Line)> 
         if name.to_string_lossy().starts_with(OUR_SECRETS) {
             command.env_remove(name);
         }
+    }
+    if let Some((_, sandbox)) = isolation {
+        command.env("TMPDIR", temporary(sandbox));
     }
     let child = command
         .args(arguments)

@@ -1,5 +1,7 @@
 //! `remove-sandbox`: removes the sandbox of a run, with all that was recovered into it.
 
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -10,7 +12,9 @@ use rekindle_plan::Problem;
 use rekindle_sources::{blocking, remove_tree};
 use serde_json::{Value, json};
 
+use crate::displace;
 use crate::failures;
+use crate::isolation::{lacking, temporary};
 use crate::params;
 use crate::site::Site;
 
@@ -34,23 +38,45 @@ impl Action for RemoveSandbox {
         Ok(Reconciled::redo("what is left of the sandbox is removed again"))
     }
 
-    async fn run(&self, _cx: &StepContext, _checkpoint: Option<Value>) -> Result<Output, Failure> {
-        let Some(sandbox) = self.0.sandbox().map(std::path::Path::to_path_buf) else {
-            return Err(
-                Failure::permanent("no_sandbox", "the run recovers into no sandbox")
-                    .with_hint("start it with `rekindle verify --level restore`"),
-            );
+    async fn run(&self, cx: &StepContext, _checkpoint: Option<Value>) -> Result<Output, Failure> {
+        let Some(sandbox) = self.0.sandbox().map(Path::to_path_buf) else {
+            return Err(no_sandbox());
         };
         let folder = sandbox.clone();
-        let removed = blocking(move || match remove_tree(&folder) {
-            Ok(()) => Ok(true),
-            // Nothing was restored.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(failures::io(&folder.display().to_string(), &error)),
+        let lacking = lacking(&sandbox).await;
+        let isolation = self.0.drill().map(|_| match &lacking {
+            None => "full",
+            Some(_) => "partial",
+        });
+        let mut beside = displace::aside_places(&sandbox, cx.run);
+        beside.push(temporary(&sandbox));
+        let removed = blocking(move || {
+            for folder in beside {
+                remove(&folder)?;
+            }
+            remove(&folder)
         });
         Ok(Output {
-            value: json!({ "sandbox": sandbox, "removed": removed.await? }),
+            value: json!({
+                "sandbox": sandbox, "removed": removed.await?,
+                "isolation": isolation, "isolation_lacks": lacking,
+            }),
             measures: Measures::new(),
         })
     }
+}
+
+/// Removes a folder. Returns whether it was there.
+fn remove(folder: &Path) -> Result<bool, Failure> {
+    match remove_tree(folder) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(failures::io(&folder.display().to_string(), &error)),
+    }
+}
+
+/// A step of a drill in a run that is none.
+pub(crate) fn no_sandbox() -> Failure {
+    Failure::permanent("no_sandbox", "the run recovers into no sandbox")
+        .with_hint("start it with `rekindle drill`, or `rekindle verify --level restore`")
 }

@@ -7,11 +7,36 @@ use serde_json::{Map, Value, json};
 
 use crate::findings::Verification as _;
 use crate::params::{Field, Kind};
-use crate::remove_sandbox::REMOVE_SANDBOX;
 use crate::{
-    COMMAND, VERIFY_CATALOG, VERIFY_REPLICAS, command, copy, http, locate_set, noop, notify, restore,
-    set_aside, snapshot, system_integrity, validate, verify, verify_catalog, verify_replicas, workflow,
+    COMMAND, DAMAGE, DETECT_DAMAGE, INJECT_FAULTS, LOAD, REMOVE_SANDBOX, SET_UP, VERIFY_CATALOG,
+    VERIFY_REPLICAS, command, copy, http, inject_faults, locate_set, noop, notify, restore, set_aside,
+    snapshot, system_integrity, validate, verify, verify_catalog, verify_replicas, workflow,
 };
+
+/// The fields of the output of a restore.
+const RESTORED: &[&str] = &[
+    "nothing_to_restore",
+    "component_restored",
+    "root",
+    "place",
+    "files",
+    "dirs",
+    "symlinks",
+    "nodes",
+    "bytes",
+    "bytes_written",
+    "bytes_kept",
+    "unheld",
+    "preferred_tier",
+    "bytes_elsewhere",
+    "elsewhere",
+    "snapshot",
+    "consistency_point",
+    "consistency_stamp",
+    "content_digest",
+    "baseline",
+    "checkpoint_refuted",
+];
 
 /// The fields of each action's output, so that a check finds a misspelt one. Of a program, a workflow or `noop`, the
 /// output is not the action's own.
@@ -40,7 +65,26 @@ pub(crate) const OUTPUT_FIELDS: &[(&str, &[&str])] = &[
             "living",
         ],
     ),
-    ("remove-sandbox", &["sandbox", "removed"]),
+    (DAMAGE, &["scenario", "damage"]),
+    (DETECT_DAMAGE, &["components", "detected"]),
+    (LOAD, &["load", "checks", "baseline"]),
+    (
+        INJECT_FAULTS,
+        &[
+            "tier",
+            "skipped",
+            "seed",
+            "injected",
+            "detected",
+            "faults",
+            "missed",
+            "false_alarms",
+        ],
+    ),
+    (
+        REMOVE_SANDBOX,
+        &["sandbox", "removed", "isolation", "isolation_lacks"],
+    ),
     (
         "store",
         &[
@@ -125,32 +169,8 @@ pub(crate) const OUTPUT_FIELDS: &[(&str, &[&str])] = &[
         ],
     ),
     ("set-aside", &["in_place", "aside", "moved", "root"]),
-    (
-        "restore",
-        &[
-            "nothing_to_restore",
-            "component_restored",
-            "root",
-            "place",
-            "files",
-            "dirs",
-            "symlinks",
-            "nodes",
-            "bytes",
-            "bytes_written",
-            "bytes_kept",
-            "unheld",
-            "preferred_tier",
-            "bytes_elsewhere",
-            "elsewhere",
-            "snapshot",
-            "consistency_point",
-            "consistency_stamp",
-            "content_digest",
-            "baseline",
-            "checkpoint_refuted",
-        ],
-    ),
+    (SET_UP, RESTORED),
+    ("restore", RESTORED),
     (
         "validate",
         &["component", "valid", "checks", "baseline", "unmeasured"],
@@ -175,7 +195,7 @@ pub(crate) const OUTPUT_FIELDS: &[(&str, &[&str])] = &[
 
 /// Returns the schema of each action's parameters, by the action's name.
 pub fn shapes() -> BTreeMap<String, Value> {
-    let fields: [(&str, &[Field]); 17] = [
+    let fields: [(&str, &[Field]); 22] = [
         ("snapshot", snapshot::FIELDS),
         ("store", copy::FIELDS),
         ("verify", verify::Verify::FIELDS),
@@ -187,6 +207,11 @@ pub fn shapes() -> BTreeMap<String, Value> {
         ("restore", restore::FIELDS),
         ("validate", validate::FIELDS),
         ("system-integrity", system_integrity::FIELDS),
+        (SET_UP, restore::FIELDS),
+        (DAMAGE, &[]),
+        (DETECT_DAMAGE, &[]),
+        (LOAD, &[]),
+        (INJECT_FAULTS, inject_faults::FIELDS),
         (REMOVE_SANDBOX, &[]),
         ("http", http::FIELDS),
         ("notify", notify::FIELDS),

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use rekindle_model::failure::{Failure, code};
@@ -21,7 +21,10 @@ use tokio::sync::{Mutex, OnceCell};
 
 use crate::displace::Kept;
 use crate::failures;
+use crate::isolation;
+use crate::outlook::Outlook;
 use crate::replica_reader::ReplicaReader;
+use crate::supervise::Isolation;
 use crate::trust::Trust;
 
 /// How long a tier may take to open, which reads two small files. After that, it counts as a tier that does not
@@ -52,8 +55,12 @@ pub struct SiteParts {
     pub target_root: Option<PathBuf>,
     /// Whether that folder is a sandbox in the workspace, to prove a copy. Nothing may reach the living system then.
     pub is_sandbox: bool,
+    /// Whether the run rehearses a disaster in that sandbox. Where the machine allows it, its programs reach nothing else.
+    pub is_drill: bool,
     /// The scenario that the run recovers from, if it names one.
     pub scenario: Option<String>,
+    /// The components that the run recovers, in the order of their steps; none for a run that recovers nothing.
+    pub recovered: Vec<String>,
     /// The system's file. A recovery in place copies it aside and never moves it.
     pub system_file: PathBuf,
     /// The folders that hold the key. A recovery in place does not touch them.
@@ -76,6 +83,10 @@ pub struct Site {
     tiers: BTreeMap<String, Mutex<Option<OpenTier>>>,
     /// What the tiers must hold, as a step of this run first found it.
     stated: OnceCell<Catalogs>,
+    /// How the restores of this run stand against their RTOs.
+    outlook: std::sync::Mutex<Option<Outlook>>,
+    /// How the programs of a drill are isolated, once one was started; or why they are not.
+    isolation: OnceCell<Result<Isolation, String>>,
 }
 
 impl Site {
@@ -100,6 +111,8 @@ impl Site {
             spool: OnceCell::new(),
             tiers,
             stated: OnceCell::new(),
+            outlook: std::sync::Mutex::new(None),
+            isolation: OnceCell::new(),
         }
     }
 
@@ -143,6 +156,16 @@ impl Site {
         self.parts.trust.as_ref()
     }
 
+    /// Returns the repository's keys.
+    pub(crate) fn keyring(&self) -> Arc<Keyring> {
+        Arc::clone(&self.parts.keyring)
+    }
+
+    /// Returns the keyring as tiers have it.
+    pub(crate) fn wrapped_key(&self) -> &[u8] {
+        &self.parts.wrapped_key
+    }
+
     /// Returns the running program.
     pub(crate) fn executable(&self) -> &Path {
         &self.parts.executable
@@ -166,6 +189,39 @@ impl Site {
     /// Returns the sandbox of a run that proves copies.
     pub(crate) fn sandbox(&self) -> Option<&Path> {
         self.target_root().filter(|_| self.parts.is_sandbox)
+    }
+
+    /// Returns how the programs of a drill are isolated; none if the machine does not allow it, or the run is no drill.
+    ///
+    /// # Errors
+    /// Whether the machine allows it could not be tried.
+    pub(crate) async fn isolation(&self) -> Result<Option<&Isolation>, Failure> {
+        let Some(sandbox) = self.drill() else {
+            return Ok(None);
+        };
+        let tried = || isolation::of_drill(self.executable(), sandbox);
+        let isolation = self.isolation.get_or_try_init(tried).await?;
+        Ok(isolation.as_ref().ok())
+    }
+
+    /// Returns the sandbox of a run that rehearses a disaster.
+    pub(crate) fn drill(&self) -> Option<&Path> {
+        self.sandbox().filter(|_| self.parts.is_drill)
+    }
+
+    /// Returns the scenario that the run recovers from.
+    pub(crate) fn scenario(&self) -> Option<&str> {
+        self.parts.scenario.as_deref()
+    }
+
+    /// Returns the components that the run recovers.
+    pub(crate) fn recovered(&self) -> &[String] {
+        &self.parts.recovered
+    }
+
+    /// Returns how the restores of this run stand; none before the first one.
+    pub(crate) fn outlook(&self) -> std::sync::MutexGuard<'_, Option<Outlook>> {
+        self.outlook.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns what expressions see as `disaster`.
@@ -197,6 +253,10 @@ impl Site {
 
     /// Returns the paths that a recovery in place never moves.
     pub fn kept(&self) -> Kept {
+        if self.sandbox().is_some() {
+            // A sandbox is in the workspace, and all that is in it was recovered into it.
+            return Kept::default();
+        }
         Kept {
             never: self.never_captured(),
             copied: vec![self.parts.system_file.clone()],

@@ -18,9 +18,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::checks::{self, Check, Numbers};
-use crate::outlook::Outlook;
 use crate::params::{self, Field, Kind};
 use crate::prober::{self, Prober};
+use crate::rto_watch;
 use crate::site::Site;
 use crate::views;
 
@@ -40,11 +40,11 @@ struct Params {
 
 /// Journals that the component has missed its RTO, if it does so before it is dropped. A probe may take long, or hang.
 async fn warn_when_late(site: &Site, cx: &StepContext, name: &str) -> Result<Infallible, Failure> {
-    let Some(outlook) = Outlook::of(site, cx, name) else {
+    let Some((left, objective)) = rto_watch::deadline(site, cx, name) else {
         return std::future::pending().await;
     };
-    let objective = outlook.missed().await;
-    cx.checkpoint(json!({ "objective": objective })).await?;
+    tokio::time::sleep(left).await;
+    cx.checkpoint(json!({ "objectives": [objective] })).await?;
     std::future::pending().await
 }
 

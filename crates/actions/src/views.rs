@@ -86,6 +86,8 @@ pub(crate) struct Located {
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct LocatedMember {
     pub(crate) snapshot: SnapshotId,
+    #[serde(default)]
+    pub(crate) bytes: u64,
 }
 
 /// The output of `restore` for one component.
@@ -104,6 +106,18 @@ pub(crate) fn restored_components(views: &Views) -> BTreeMap<String, Fared> {
     restored
         .map(|restored| (restored.component_restored, Fared::Well))
         .collect()
+}
+
+/// The output of `load`.
+#[derive(Clone, Debug, Deserialize)]
+struct Loaded {
+    load: Numbers,
+}
+
+/// Returns what a load has measured before; none if none was there yet.
+pub(crate) fn load(views: &Views) -> Option<Numbers> {
+    let first = outputs::<Loaded>(views).into_iter().next();
+    first.map(|loaded| loaded.load)
 }
 
 /// Returns the output of the run's restore of `component`.

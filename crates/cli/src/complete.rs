@@ -86,7 +86,7 @@ pub(crate) fn kinds(argument: &Arg) -> &'static [Kind] {
     match (argument.get_long(), placeholder.map_or("", |name| name.as_str())) {
         (Some("component"), _) => &[Kind::Component],
         (Some("tier"), _) | (None, "TIER") => &[Kind::Tier],
-        (Some("scenario"), _) => &[Kind::Scenario],
+        (Some("scenario"), _) | (None, "SCENARIO") => &[Kind::Scenario],
         (Some("workflow"), _) => &[Kind::Workflow],
         (_, "RUN") => &[Kind::Run],
         (_, "SNAPSHOT" | "A" | "B") => &[Kind::Component, Kind::Snapshot],

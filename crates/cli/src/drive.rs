@@ -1,5 +1,7 @@
 //! Follows one run to its end or to a graceful stop, and prints how it ended.
 
+use std::time::Duration;
+
 use rekindle_engine::Ask;
 use rekindle_model::id::{RunId, StepId};
 use rekindle_model::next_action::{Action, Again, NextAction};
@@ -11,6 +13,7 @@ use rekindle_plan::Plan;
 use rekindle_report::Evidence;
 use rekindle_report::backup::backup_table;
 use rekindle_report::copies::segment_faults;
+use rekindle_report::drill::drill_table;
 use rekindle_report::recovery::{recovery_table, set_aside};
 use rekindle_report::rework::rework;
 use rekindle_report::steps::timeline;
@@ -18,7 +21,7 @@ use rekindle_report::{targets, text};
 use rekindle_server::api::is_of_end;
 use rekindle_server::{End, RunUpdate, Submission};
 use rekindle_workspace::operations::run::RunRequest;
-use rekindle_workspace::operations::{nested, requests};
+use rekindle_workspace::operations::{forecast, nested, requests};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
@@ -214,7 +217,7 @@ pub(crate) async fn attend(
         None => OnStop::Stay,
     };
     let whole = whole(app, &workspace.context, run).await;
-    match listen(app, whole, updates, on_stop).await {
+    match listen(app, (&workspace.context, run), whole, updates, on_stop).await {
         Heard::End(end) => ended(app, &workspace.context, run, end).await,
         Heard::Left => {
             left(app, workspace, run)?;
@@ -232,7 +235,7 @@ pub(crate) async fn watch(
     updates: mpsc::Receiver<RunUpdate>,
 ) -> Result<Exit, Error> {
     let whole = whole(app, context, run).await;
-    match listen(app, whole, updates, OnStop::Leave).await {
+    match listen(app, (context, run), whole, updates, OnStop::Leave).await {
         Heard::End(end) => ended(app, context, run, end).await,
         Heard::Left => Ok(Exit::Done),
         Heard::Silence => gone(app, context, run, None).await,
@@ -261,6 +264,7 @@ async fn whole(app: &App, context: &WorkspaceContext, run: RunId) -> Whole {
             steps: plan.steps.len(),
             ended: ended.map(|(step, _)| step.clone()).collect(),
             lists_steps,
+            burns_down: evidence.state.kind == RunKind::Recover,
         })
     };
     match app.printer.is_json() {
@@ -287,9 +291,22 @@ enum OnStop {
     Stay,
 }
 
-async fn listen(app: &App, whole: Whole, mut updates: mpsc::Receiver<RunUpdate>, on_stop: OnStop) -> Heard {
+async fn listen(
+    app: &App,
+    (context, run): (&WorkspaceContext, RunId),
+    whole: Whole,
+    mut updates: mpsc::Receiver<RunUpdate>,
+    on_stop: OnStop,
+) -> Heard {
+    // A display without forecasts is better than none.
+    let before = match whole.burns_down {
+        true => forecast::took_before(context).await.ok(),
+        false => None,
+    };
     let mut live = Live::new(app.printer, whole);
     let mut stopping = false;
+    let mut tick = tokio::time::interval(BURN_DOWN_EVERY);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let heard = loop {
         tokio::select! {
             biased;
@@ -298,6 +315,13 @@ async fn listen(app: &App, whole: Whole, mut updates: mpsc::Receiver<RunUpdate>,
                 Some(message) => live.show(&message),
                 None => break Heard::Silence,
             },
+            _ = tick.tick(), if before.is_some() => {
+                if let Some(before) = &before
+                    && let Ok(Some(burndown)) = forecast::of_run(context, run, before).await
+                {
+                    live.burn_down(&burndown);
+                }
+            }
             () = app.application.stop.cancelled(), if !stopping => match on_stop {
                 OnStop::Leave => break Heard::Left,
                 OnStop::Stay => {
@@ -310,6 +334,9 @@ async fn listen(app: &App, whole: Whole, mut updates: mpsc::Receiver<RunUpdate>,
     live.clear();
     heard
 }
+
+/// How often a display reads how a recovery stands: as often as its steps journal how far they are.
+const BURN_DOWN_EVERY: Duration = Duration::from_secs(1);
 
 /// The message of a process that drives runs when a signal stops it.
 pub(crate) const STOPPING: &str = "stopping: running steps leave a checkpoint";
@@ -412,6 +439,7 @@ impl Ending<'_> {
         let mut said = String::new();
         let (mut missed, mut fell_back) = (Vec::new(), Vec::new());
         let mut short = false;
+        let mut drill = None;
         match state.kind {
             RunKind::Backup => {
                 let table = backup_table(evidence, plan);
@@ -426,15 +454,29 @@ impl Ending<'_> {
             }
             RunKind::Recover | RunKind::Drill => {
                 let table = recovery_table(evidence, plan, &self.spec.system);
-                said.push_str(&text::recovery(&table));
-                let displaced = set_aside(evidence, plan);
+                // A drill of the verification recovers nothing.
+                let recovers = !table.components.is_empty();
+                if recovers {
+                    said.push_str(&text::recovery(&table));
+                }
+                drill = drill_table(evidence, plan, &self.spec.system, &table);
+                said.push_str(&drill.as_ref().map_or_else(String::new, text::drill));
+                body["drill"] = json!(drill);
+                // What a drill has moved is gone with its sandbox.
+                let displaced = match state.kind {
+                    RunKind::Recover => set_aside(evidence, plan),
+                    _ => Vec::new(),
+                };
                 said.push_str(&text::set_aside(&displaced));
                 let in_place = plan.params.get("in_place").and_then(Value::as_bool) == Some(true);
                 if in_place && displaced.is_empty() {
                     said.push_str("nothing stood in the way, or nothing was moved\n");
                 }
                 body["aside"] = displaced.iter().map(|it| it.folder.as_str()).collect();
-                let targets = targets::of_recovery(evidence, plan, &self.spec.system, &table);
+                let targets = match recovers {
+                    true => targets::of_recovery(evidence, plan, &self.spec.system, &table),
+                    false => Vec::new(),
+                };
                 said.push_str(&text::targets_in_short(&targets));
                 missed = table.missed();
                 missed.extend(targets::missed(&targets));
@@ -464,6 +506,10 @@ impl Ending<'_> {
         let strict = plan.params.get("strict").and_then(Value::as_bool) == Some(true);
         if exit == Exit::Done && (short || strict && !missed.is_empty()) {
             exit = Exit::Partial;
+        }
+        // A drill is there to show such a thing.
+        if exit != Exit::DataLost && drill.is_some_and(|drill| !drill.holds()) {
+            exit = Exit::Failed;
         }
         body["exit"] = json!(exit.code());
         app.printer.end_of_run(&body, || said);

@@ -11,6 +11,7 @@ use rekindle_model::id::StepId;
 use rekindle_model::next_action::NextAction;
 use rekindle_model::origin::RunKind;
 use rekindle_model::run::Deadlock;
+use rekindle_report::burndown::{Burndown, BurndownRow};
 use rekindle_report::recovery::AtRisk;
 use rekindle_report::text;
 use rekindle_server::RunUpdate;
@@ -33,6 +34,8 @@ pub struct Whole {
     pub ended: HashSet<StepId>,
     /// Whether its result lists every step. Then a step that succeeds is not told before.
     pub lists_steps: bool,
+    /// Whether its RTOs count down.
+    pub burns_down: bool,
 }
 
 /// A display of one run.
@@ -43,6 +46,8 @@ pub struct Live {
     whole: Whole,
     /// The bar of the whole run, while any step is at work.
     overall: Option<ProgressBar>,
+    /// The RTOs of a recovery that count down: the tightest one, and that of the whole.
+    objectives: Vec<ProgressBar>,
     /// How many bytes each step has dealt with, as far as it told.
     bytes: HashMap<StepId, u64>,
     /// Never shown: it knows the rate of late.
@@ -58,6 +63,7 @@ impl Live {
             running: HashMap::new(),
             whole,
             overall: None,
+            objectives: Vec::new(),
             bytes: HashMap::new(),
             rate: ProgressBar::hidden(),
         }
@@ -83,13 +89,14 @@ impl Live {
             progress: Payload::Inline(progress),
             ..
         } = event
-            // Live output shows no time, so the time of the record is not needed.
-            && let Some(warning) = AtRisk::of(DateTime::UNIX_EPOCH, progress)
         {
-            let sentence = warning.sentence();
-            if !self.printer.has_told(&sentence) {
-                self.printer.warn(sentence.clone());
-                self.printer.tells(sentence);
+            // Live output shows no time, so the time of the record is not needed.
+            for warning in AtRisk::of(DateTime::UNIX_EPOCH, progress) {
+                let sentence = warning.sentence();
+                if !self.printer.has_told(&sentence) {
+                    self.printer.warn(sentence.clone());
+                    self.printer.tells(sentence);
+                }
             }
         }
         if let (true, Some(step)) = (self.printer.is_json(), event.step()) {
@@ -289,6 +296,28 @@ impl Live {
         overall.set_position(done);
     }
 
+    /// Shows how a recovery stands against its RTOs, below all else.
+    pub fn burn_down(&mut self, found: &Burndown) {
+        let elapsed = found.elapsed.unwrap_or_default();
+        let whole = Some(&found.whole).filter(|row| row.is_open() && row.target.is_some());
+        let rows: Vec<&BurndownRow> = found.tightest().into_iter().chain(whole).collect();
+        while self.objectives.len() > rows.len() {
+            self.objectives.pop().inspect(ProgressBar::finish_and_clear);
+        }
+        while self.objectives.len() < rows.len() {
+            let bar = ProgressBar::new(0).with_style(objective());
+            self.objectives.push(self.bars.add(bar));
+        }
+        for (bar, row) in self.objectives.iter().zip(rows) {
+            let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+            bar.set_length(millis(row.target.unwrap_or_default()));
+            bar.set_position(millis(elapsed));
+            let who = row.component.as_deref().unwrap_or("all");
+            bar.set_prefix(self.printer.narration(&format!("RTO of {who}")));
+            bar.set_message(text::burndown_row(row, elapsed));
+        }
+    }
+
     fn progressed(&mut self, step: &StepId, done: u64, total: Option<u64>, bytes: bool) {
         if self.printer.is_json() {
             let unit = if bytes { "bytes" } else { "items" };
@@ -342,6 +371,7 @@ impl Live {
     pub fn clear(&mut self) {
         let overall = self.overall.take();
         let bars = self.running.drain().map(|(_, bar)| bar).chain(overall);
+        let bars = bars.chain(self.objectives.drain(..));
         bars.for_each(|bar| bar.finish_and_clear());
         let _ = self.bars.clear();
     }
@@ -365,6 +395,12 @@ fn filling(bytes: bool) -> ProgressStyle {
     } else {
         "{spinner} {prefix:36!} {wide_bar} {pos:>9}/{len:<9}"
     };
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+/// The time that is used of an RTO.
+fn objective() -> ProgressStyle {
+    let template = "  {prefix} {wide_bar} {msg}";
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 

@@ -395,8 +395,8 @@ impl Payload {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// The work is complete: the step succeeds without running again. Its name in the journal is an older word.
-    #[serde(rename = "adopt")]
+    /// The work is complete: the step succeeds without running again. An older journal has another word for it.
+    #[serde(alias = "adopt")]
     Complete,
     /// A part of the work is done: the next attempt continues from the checkpoint.
     Continue,

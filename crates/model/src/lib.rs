@@ -27,6 +27,7 @@
 //! | [`measured`] | the numbers that Rekindle itself measures |
 
 pub mod approval;
+pub mod burndown;
 pub mod entry;
 pub mod event;
 pub mod expect;
@@ -38,10 +39,13 @@ mod loops;
 pub mod measured;
 pub mod next_action;
 pub mod origin;
+pub mod period;
 pub mod planted;
+pub mod probe;
 pub mod problem;
 pub mod process;
 pub mod run;
+pub mod scenario;
 pub mod shell;
 pub mod shown;
 pub mod source;

@@ -3,9 +3,7 @@
 //! here.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -13,6 +11,9 @@ use serde_json::Value;
 
 use crate::expect::Expect;
 use crate::keys::OneOf;
+pub use crate::period::{BadPeriod, Period};
+pub use crate::probe::{At, Probe, names_target};
+use crate::scenario::{Affects, Damage, How, Scenario};
 use crate::source::SourceSpec;
 
 /// A system under protection.
@@ -99,6 +100,59 @@ impl System {
         let limit = level.and_then(|level| self.impact_levels.get(level));
         let limit = limit.map(|level| level.max_downtime);
         stated.into_iter().chain(limit).min().map(|period| period.0)
+    }
+
+    /// Returns the RTO of a recovery of these components as a whole: its scenario's, or that of the complete system if these
+    /// are all.
+    pub fn rto_of_all<'n>(
+        &self,
+        scenario: Option<&str>,
+        recovered: impl IntoIterator<Item = &'n str>,
+    ) -> Option<Duration> {
+        let declared = scenario.and_then(|name| self.scenarios.get(name));
+        let rto = match declared {
+            Some(scenario) => scenario.rto,
+            None => {
+                let recovered: BTreeSet<&str> = recovered.into_iter().collect();
+                let is_recovered = |name: &String| recovered.contains(name.as_str());
+                let all = self.components.keys().all(is_recovered);
+                self.objectives.complete_system_recovery.filter(|_| all)
+            }
+        };
+        rto.map(|period| period.0)
+    }
+
+    /// Returns the components that a disaster hits, the most urgent first.
+    pub fn affected_by<'s>(&'s self, scenario: &'s Scenario) -> Vec<&'s str> {
+        let all = self.components_by_priority().into_iter();
+        match &scenario.affects {
+            Affects::All(_) => all.collect(),
+            Affects::These(these) => {
+                let named: Vec<&str> = these
+                    .iter()
+                    .filter_map(|name| Some(self.component(name)?.0))
+                    .collect();
+                all.filter(|name| named.contains(name)).collect()
+            }
+        }
+    }
+
+    /// Returns the damages of a disaster to a component, each with its place in the scenario's list.
+    pub fn damages<'s>(
+        &'s self,
+        scenario: &'s Scenario,
+        component: &'s str,
+    ) -> impl Iterator<Item = (usize, &'s Damage)> {
+        let is_it = move |name: &String| self.component(name).is_some_and(|(own, _)| own == component);
+        let hits = move |damage: &Damage| damage.components.is_empty() || damage.components.iter().any(is_it);
+        let damages = scenario.damage.iter().enumerate();
+        damages.filter(move |(_, damage)| hits(damage))
+    }
+
+    /// Returns whether a disaster leaves nothing of a component: a recovery of it begins with nothing.
+    pub fn loses_all(&self, scenario: &Scenario, component: &str) -> bool {
+        let gone = |damage: &Damage| damage.how == Some(How::Delete) && damage.count.is_none();
+        scenario.damage.is_empty() || self.damages(scenario, component).any(|(_, damage)| gone(damage))
     }
 
     /// Returns the components whose data the recovery or a validation of a component needs, as they are named there.
@@ -216,7 +270,13 @@ impl Component {
         let restore = program.and_then(|source| serde_json::to_value(source).ok());
         let restore = restore.filter(|source| !names_target(&source["restore"].to_string()));
         let steps = self.recovery.iter().enumerate();
-        let acts = steps.filter(|(_, step)| !names_target(&step.with.to_string()));
+        // A request, a message and another workflow leave the sandbox, whatever they name. So does a file elsewhere.
+        let leaves = |step: &RecoveryStep| {
+            let file = &step.with["output_file"];
+            ["http", "notify", "workflow"].contains(&step.uses.as_str())
+                || (!file.is_null() && !names_target(&file.to_string()))
+        };
+        let acts = steps.filter(|(_, step)| !names_target(&step.with.to_string()) || leaves(step));
         let restore = restore.map(|_| Escape::Restore).into_iter();
         restore.chain(acts.map(|(at, _)| Escape::Recovery(at))).collect()
     }
@@ -264,35 +324,6 @@ impl Prove {
     }
 }
 
-/// When a validation runs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum At {
-    /// On the restored data, after a recovery and in a proof.
-    #[default]
-    Recovery,
-    /// On the living system, while a backup captures the component. Its numbers are the baseline.
-    Backup,
-    /// At both.
-    Both,
-}
-
-impl At {
-    fn is_default(&self) -> bool {
-        *self == Self::default()
-    }
-
-    /// Returns whether it runs while a backup captures the component.
-    pub fn backup(self) -> bool {
-        self != Self::Recovery
-    }
-
-    /// Returns whether it runs on the restored data.
-    pub fn recovery(self) -> bool {
-        self != Self::Backup
-    }
-}
-
 /// What a backup makes of files and folders that it cannot read. It always stores the rest and names them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -324,84 +355,6 @@ pub struct RecoveryStep {
     /// How long one attempt may take.
     #[serde(default)]
     pub timeout: Option<Period>,
-}
-
-/// A measurement of the living system, and the expected numbers. The kind decides which fields have a meaning; the
-/// others are empty.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Probe {
-    /// Its name; the kind of probe by default.
-    #[serde(default)]
-    pub name: Option<String>,
-    /// The kind: `command`, `http`, `sql`, `files`, or under `integrity:` also `set`.
-    pub probe: String,
-    /// The program and its arguments, for `command`; it prints one JSON object of numbers.
-    #[serde(default)]
-    pub run: Vec<String>,
-    /// The URL to GET, for `http`; it measures `status` and `latency_ms`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub url: Option<String>,
-    /// The request's headers, for `http`.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub headers: BTreeMap<String, String>,
-    /// The places of numbers in the JSON that `http` gets: JSON pointers (RFC 6901) by the number's name.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub values: BTreeMap<String, String>,
-    /// The SQLite database, for `sql`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub database: Option<String>,
-    /// The query of `sql`, with one row whose columns name the numbers.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub query: Option<String>,
-    /// The file or folder, for `files`; it measures `count` and `bytes`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub path: Option<String>,
-    /// Globs of the files that `files` counts, relative to `path`; everything by default.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub include: Vec<String>,
-    /// Globs of what `files` leaves out.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub exclude: Vec<String>,
-    /// The expected digest of the files, in hexadecimal; with it `files` measures `digest`, true or false.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub digest: Option<String>,
-    /// When it runs.
-    #[serde(default, skip_serializing_if = "At::is_default")]
-    pub at: At,
-    /// How long it may take.
-    #[serde(default)]
-    pub timeout: Option<Period>,
-    /// Components whose data it reads. If one of them is absent and the run does not recover it, the probe has *no data*.
-    #[serde(default)]
-    pub reads: Vec<String>,
-    /// The condition for each measured number. If the probe does not print a number, that number is *no data*.
-    #[serde(default)]
-    pub expect: BTreeMap<String, Expect>,
-}
-
-/// Returns whether a text has an expression that names the target of a recovery.
-pub fn names_target(text: &str) -> bool {
-    let mut expressions = text.split("${{").skip(1);
-    expressions.any(|rest| {
-        rest.split("}}")
-            .next()
-            .is_some_and(|inside| inside.contains("target."))
-    })
-}
-
-impl Probe {
-    /// Returns whether it measures the data at the target, wherever that is. Others may measure the living system: they
-    /// prove nothing about a sandbox.
-    pub fn follows_target(&self) -> bool {
-        let names_target = |text: &String| names_target(text);
-        match self.probe.as_str() {
-            "command" => self.run.iter().any(names_target),
-            "http" => self.url.as_ref().is_some_and(names_target),
-            // Their paths are below the target.
-            _ => true,
-        }
-    }
 }
 
 /// A place where a running system answers over HTTP.
@@ -536,87 +489,5 @@ impl Target {
         match self {
             Self::Expect(expect) | Self::Measured { expect, .. } => expect,
         }
-    }
-}
-
-/// A disaster.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Scenario {
-    /// What happens, for people.
-    #[serde(default)]
-    pub description: Option<String>,
-    /// The components that it hits.
-    pub affects: Affects,
-    /// How soon they must be back.
-    #[serde(default)]
-    pub rto: Option<Period>,
-    /// How much of their data may be lost.
-    #[serde(default)]
-    pub rpo: Option<Period>,
-    /// How a drill causes it: parameters of `rekindle factoria damage`.
-    #[serde(default)]
-    pub damage: Value,
-}
-
-/// The components that a disaster hits.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum Affects {
-    /// The word `all`.
-    All(All),
-    /// These.
-    These(Vec<String>),
-}
-
-/// The word `all`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum All {
-    /// `all`
-    #[serde(rename = "all")]
-    All,
-}
-
-/// A length of time, written as humantime has it: `15m`, `2h 30m`.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Period(pub Duration);
-
-impl fmt::Display for Period {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&humantime::format_duration(self.0), f)
-    }
-}
-
-impl fmt::Debug for Period {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-/// A text is not a length of time.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected a length of time such as \"90s\", \"15m\" or \"2h 30m\", found {0:?}")]
-pub struct BadPeriod(String);
-
-impl FromStr for Period {
-    type Err = BadPeriod;
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        humantime::parse_duration(text)
-            .map(Self)
-            .map_err(|_| BadPeriod(text.to_owned()))
-    }
-}
-
-impl Serialize for Period {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Period {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(serde::de::Error::custom)
     }
 }

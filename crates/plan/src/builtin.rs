@@ -8,13 +8,16 @@ pub const RECOVER: &str = include_str!("../../../workflows/recover.yaml");
 pub const VERIFY: &str = include_str!("../../../workflows/verify.yaml");
 /// Recovers a set into a sandbox, and proves it there.
 pub const DRILL: &str = include_str!("../../../workflows/drill.yaml");
+/// Proves that a verification notices damaged copies.
+pub const INTEGRITY_DRILL: &str = include_str!("../../../workflows/integrity-drill.yaml");
 /// The La Factoria system, with every objective and target.
 pub const LA_FACTORIA: &str = include_str!("../../../workflows/la-factoria/system.yaml");
 
 /// The workflows by name.
-pub const WORKFLOWS: [(&str, &str); 4] = [
+pub const WORKFLOWS: [(&str, &str); 5] = [
     ("backup", BACKUP),
     ("recover", RECOVER),
     ("verify", VERIFY),
     ("drill", DRILL),
+    ("integrity-drill", INTEGRITY_DRILL),
 ];

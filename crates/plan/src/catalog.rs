@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::diagnostic::Problem;
 
 /// The actions that work on a system: its components, its tiers, its key.
-pub const OF_A_SYSTEM: [&str; 13] = [
+pub const OF_A_SYSTEM: [&str; 18] = [
     "snapshot",
     "store",
     "verify",
@@ -18,6 +18,11 @@ pub const OF_A_SYSTEM: [&str; 13] = [
     "restore",
     "validate",
     "system-integrity",
+    "set-up",
+    "damage",
+    "detect-damage",
+    "inject-faults",
+    "load",
     "remove-sandbox",
 ];
 

@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rekindle_model::system::{Affects, Component, Period, System, TierUrls};
+use rekindle_model::system::{Component, Period, System, TierUrls};
 
 use crate::sources;
 
@@ -132,14 +132,7 @@ fn scenarios(system: &System, findings: &mut Vec<Finding>) {
         let Some(rto) = scenario.rto.map(|rto| rto.0) else {
             continue;
         };
-        let affected: BTreeSet<&str> = match &scenario.affects {
-            Affects::All(_) => system.components.keys().map(String::as_str).collect(),
-            Affects::These(names) => names
-                .iter()
-                .filter_map(|name| system.component(name))
-                .map(|(own, _)| own)
-                .collect(),
-        };
+        let affected: BTreeSet<&str> = system.affected_by(scenario).into_iter().collect();
         let (total, path) = critical_path(system, &affected);
         let at = ["scenarios", name.as_str(), "rto"];
         if rto < total {

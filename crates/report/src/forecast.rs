@@ -42,7 +42,9 @@ impl Took {
                     .insert(component, (bytes, ended.since(&begun).duration));
             }
         }
-        if state.outcome == Some(Outcome::Succeeded) {
+        // A drill that causes its disaster does more than a recovery.
+        let recovers = !table.disaster_caused && !table.components.is_empty();
+        if recovers && state.outcome == Some(Outcome::Succeeded) {
             let bytes = table.components.iter().filter_map(|row| row.bytes).sum();
             took.all = Some((bytes, state.updated.since(&state.created).duration));
         }

@@ -10,7 +10,9 @@
 //! | [`steps`] | what did each step do, and how long did it take? |
 //! | [`rework`] | what did an interruption cut off, and how much work did it not cost? |
 //! | [`recovery`] | did the recovery meet RTO and RPO, component by component? |
+//! | [`burndown`] | how does a recovery at work stand against its RTOs? |
 //! | [`forecast`] | how long will a recovery take, by an earlier one? |
+//! | [`drill`] | what did the drill of a scenario prove? |
 //! | [`provenance`] | which components of the set were restored, and from which tiers? |
 //! | [`copies`] | in which state did each run see the stored copies? |
 //! | [`rule`] | which formula decided, and over which values? |
@@ -23,7 +25,9 @@
 //! | [`units`] | durations, counts and sizes as people read them |
 
 pub mod backup;
+pub mod burndown;
 pub mod copies;
+pub mod drill;
 pub mod evidence;
 pub mod forecast;
 pub mod provenance;

@@ -18,7 +18,7 @@ use rekindle_model::step::StepState;
 use rekindle_model::system::System;
 use rekindle_model::time::Stamp;
 use rekindle_plan::{Plan, PlanStep};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::backup::sentences;
@@ -27,6 +27,12 @@ use crate::provenance::{self, Fallback, OfSet};
 use crate::rule::AppliedRule;
 use crate::unheld::{self, Unheld};
 use crate::units::duration;
+
+/// The action that causes the disaster of a drill.
+pub(crate) const DAMAGE: &str = "damage";
+
+/// The action that restores what a drill damages.
+const SET_UP: &str = "set-up";
 
 /// A recovery, judged.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -53,6 +59,8 @@ pub struct RecoveryTable {
     pub disaster_at: DateTime<Utc>,
     /// Whether a person gave that instant; else it is assumed to be the run's start.
     pub disaster_at_told: bool,
+    /// Whether it is the end of the damage that a drill has done.
+    pub disaster_caused: bool,
     /// The components, most urgent first.
     pub components: Vec<ComponentRow>,
     /// The scenario's RTO; without one, the complete system's if all of it was recovered.
@@ -68,17 +76,23 @@ pub struct RecoveryTable {
     pub rule: Option<AppliedRule>,
     /// Whether the sandbox of a drill is removed; none if the run is no drill, or has not come so far.
     pub sandbox_removed: Option<bool>,
+    /// Whether the programs of a drill could reach nothing but its sandbox: `full` or `partial`; none before its end, and for
+    /// other runs.
+    pub isolation: Option<String>,
+    /// Why the isolation is partial.
+    pub isolation_lacks: Option<String>,
     /// How the run ended.
     pub outcome: Option<Outcome>,
 }
 
-/// A warning during a recovery: a component would miss its RTO, or has missed it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+/// A warning during a recovery: a component or the whole would miss its RTO, or has missed it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AtRisk {
     /// When it was journaled.
+    #[serde(default)]
     pub at: DateTime<Utc>,
-    /// The component.
-    pub component: String,
+    /// The component; none for the recovery as a whole.
+    pub component: Option<String>,
     /// The time from the disaster to the end of its restore, as forecast then, in seconds.
     pub forecast_seconds: f64,
     /// Its RTO, in seconds.
@@ -88,26 +102,23 @@ pub struct AtRisk {
 }
 
 impl AtRisk {
-    /// Returns the warning in a checkpoint, if it has one.
-    pub fn of(at: DateTime<Utc>, progress: &Value) -> Option<Self> {
-        let objective = &progress["objective"];
-        Some(Self {
-            at,
-            component: objective["component"].as_str()?.to_owned(),
-            forecast_seconds: objective["forecast_seconds"].as_f64()?,
-            target_seconds: objective["target_seconds"].as_f64()?,
-            missed: objective["missed"] == true,
-        })
+    /// Returns the warnings in a checkpoint.
+    pub fn of(at: DateTime<Utc>, progress: &Value) -> Vec<Self> {
+        let objectives = progress["objectives"].as_array().into_iter().flatten();
+        let read = |objective: &Value| serde_json::from_value::<Self>(objective.clone()).ok();
+        let warnings = objectives.filter_map(read);
+        warnings.map(|warning| Self { at, ..warning }).collect()
     }
 
     /// Returns the warning for people.
     pub fn sentence(&self) -> String {
         let shown = |seconds| duration(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX));
-        let (component, rto) = (&self.component, shown(self.target_seconds));
+        let who = self.component.as_deref().unwrap_or("the recovery as a whole");
+        let rto = shown(self.target_seconds);
         match self.missed {
-            true => format!("{component} has missed its RTO of {rto}"),
+            true => format!("{who} has missed its RTO of {rto}"),
             false => format!(
-                "{component} will miss its RTO of {rto}: at this rate it is restored {} after the disaster",
+                "{who} will miss its RTO of {rto}: at this rate its restore ends {} after the disaster",
                 shown(self.forecast_seconds)
             ),
         }
@@ -234,9 +245,16 @@ impl RecoveryTable {
 /// Returns how a recovery met the objectives of the system that it is pinned to.
 pub fn recovery_table(evidence: &Evidence, plan: &Plan, system: &System) -> RecoveryTable {
     let state = &evidence.state;
-    let disaster_at = state.disaster_at.unwrap_or(state.created.utc);
+    let struck = struck(evidence, plan);
+    let assumed = struck.unwrap_or(state.created).utc;
+    let disaster = Disaster {
+        at: state.disaster_at.filter(|_| struck.is_none()).unwrap_or(assumed),
+        struck,
+    };
     let mut names: Vec<&str> = Vec::new();
-    for name in plan.steps.iter().filter_map(|step| step.each.get("component")) {
+    // What a drill only sets up is not recovered.
+    let recovers = plan.steps.iter().filter(|step| step.uses != SET_UP);
+    for name in recovers.filter_map(|step| step.each.get("component")) {
         if !names.contains(&name.as_str()) {
             names.push(name);
         }
@@ -254,7 +272,7 @@ pub fn recovery_table(evidence: &Evidence, plan: &Plan, system: &System) -> Reco
                 .steps
                 .iter()
                 .filter(|step| step.each.get("component").is_some_and(|own| own == name));
-            component_row(evidence, system, name, disaster_at, &steps.collect::<Vec<_>>())
+            component_row(evidence, system, name, disaster, &steps.collect::<Vec<_>>())
         })
         .collect();
     let scenario = evidence
@@ -263,18 +281,7 @@ pub fn recovery_table(evidence: &Evidence, plan: &Plan, system: &System) -> Reco
         .filter(|name| !name.is_empty())
         .map(str::to_owned);
     let declared = scenario.as_ref().and_then(|name| system.scenarios.get(name));
-    let all = system
-        .components
-        .keys()
-        .all(|name| names.contains(&name.as_str()));
-    let target = match declared {
-        Some(scenario) => scenario.rto.map(|period| period.0),
-        None => system
-            .objectives
-            .complete_system_recovery
-            .filter(|_| all)
-            .map(|period| period.0),
-    };
+    let target = system.rto_of_all(scenario.as_deref(), names.iter().copied());
     let slowest = |of: fn(&ComponentRow) -> Option<Duration>| {
         let all = components.iter().map(of).collect::<Option<Vec<_>>>();
         all.and_then(|all| all.into_iter().max())
@@ -308,6 +315,8 @@ pub fn recovery_table(evidence: &Evidence, plan: &Plan, system: &System) -> Reco
             .find(|step| step.uses == uses)
             .map(|step| evidence.output(&step.id))
     };
+    let clean_up = plan.steps.iter().find(|step| step.uses == "remove-sandbox");
+    let cleaned = clean_up.map_or(&Value::Null, |step| evidence.output(&step.id));
     let integrity = plan.steps.iter().find(|step| step.uses == "system-integrity");
     let integrity = integrity.map_or(Value::Null, |step| evidence.judgement(&step.id));
     RecoveryTable {
@@ -330,35 +339,47 @@ pub fn recovery_table(evidence: &Evidence, plan: &Plan, system: &System) -> Reco
             },
             |name| system.component(name).is_some(),
         ),
-        disaster_at,
+        disaster_at: disaster.at,
         disaster_at_told: state.disaster_at_told,
+        disaster_caused: struck.is_some(),
         components,
         system_rto,
         took,
         scenario_rpo,
         operational: integrity["operational"].as_bool(),
         rule: AppliedRule::of(&integrity["rule"]),
-        sandbox_removed: plan
-            .steps
-            .iter()
-            .find(|step| step.uses == "remove-sandbox")
-            .and_then(|step| match evidence.state.step(&step.id).state {
-                StepState::Succeeded { .. } => Some(true),
-                StepState::Failed { .. } => Some(false),
-                _ => None,
-            }),
+        isolation: cleaned["isolation"].as_str().map(str::to_owned),
+        isolation_lacks: cleaned["isolation_lacks"].as_str().map(str::to_owned),
+        sandbox_removed: clean_up.and_then(|step| match evidence.state.step(&step.id).state {
+            StepState::Succeeded { .. } => Some(true),
+            StepState::Failed { .. } => Some(false),
+            _ => None,
+        }),
         outcome: state.outcome,
+    }
+}
+
+/// Returns when the drill of a scenario caused the disaster; none before, and for other runs.
+pub(crate) fn struck(evidence: &Evidence, plan: &Plan) -> Option<Stamp> {
+    let damage = plan.steps.iter().find(|step| step.uses == DAMAGE)?;
+    let record = evidence.state.step(&damage.id);
+    match record.state {
+        StepState::Succeeded { .. } => record.ended,
+        _ => None,
     }
 }
 
 fn at_risk(evidence: &Evidence) -> Vec<AtRisk> {
     let checkpoints = evidence.records.iter().filter_map(|record| match &record.event {
-        Event::StepCheckpoint { progress, .. } => AtRisk::of(record.time.utc, &evidence.resolve(progress)),
+        Event::StepCheckpoint { progress, .. } => {
+            Some(AtRisk::of(record.time.utc, &evidence.resolve(progress)))
+        }
         _ => None,
     });
     // The validation tells of a miss again that the restore has told of.
     let mut missed = BTreeSet::new();
     checkpoints
+        .flatten()
         .filter(|warning| !warning.missed || missed.insert(warning.component.clone()))
         .collect()
 }
@@ -402,7 +423,7 @@ fn component_row(
     evidence: &Evidence,
     system: &System,
     name: &str,
-    disaster_at: DateTime<Utc>,
+    disaster: Disaster,
     steps: &[&PlanStep],
 ) -> ComponentRow {
     let component = system.components.get(name);
@@ -431,7 +452,7 @@ fn component_row(
     let failed = evidence.state.outcome.is_some() && (valid == Validity::No || !whole);
     let (ended, clock_uncertain) = match back {
         Some(back) => {
-            let (actual, uncertain) = since_disaster(created, &back, disaster_at);
+            let (actual, uncertain) = since_disaster(created, &back, disaster);
             (actual, uncertain || clock_set && evidence.state.disaster_at_told)
         }
         None => (None, false),
@@ -460,9 +481,9 @@ fn component_row(
                 rpo: Objective {
                     target: system.data_classes.get(class).map(|class| class.rpo.0),
                     actual: consistency_point
-                        .map(|point| (disaster_at - point).to_std().unwrap_or(Duration::ZERO)),
+                        .map(|point| (disaster.at - point).to_std().unwrap_or(Duration::ZERO)),
                     // A capture from after the disaster is a clock that differs, or a wrong time of the disaster.
-                    clock_uncertain: clock_set || consistency_point.is_some_and(|point| point > disaster_at),
+                    clock_uncertain: clock_set || consistency_point.is_some_and(|point| point > disaster.at),
                     failed: false,
                 },
             })
@@ -502,17 +523,29 @@ fn last_end(evidence: &Evidence, validations: &[&StepId]) -> Option<Stamp> {
     ends.next().map(|record| record.time)
 }
 
+/// When the disaster struck.
+#[derive(Clone, Copy)]
+struct Disaster {
+    at: DateTime<Utc>,
+    /// The exact time, if a drill caused it.
+    struck: Option<Stamp>,
+}
+
 /// The part before the run exists only on the wall; the part after it is exact within one boot.
-fn since_disaster(created: &Stamp, back: &Stamp, disaster_at: DateTime<Utc>) -> (Option<Duration>, bool) {
+fn since_disaster(created: &Stamp, back: &Stamp, disaster: Disaster) -> (Option<Duration>, bool) {
+    if let Some(struck) = disaster.struck {
+        let run = back.since(&struck);
+        return (Some(run.duration), run.clock_uncertain);
+    }
     let run = back.since(created);
-    let before = (created.utc - disaster_at).to_std();
+    let before = (created.utc - disaster.at).to_std();
     (
         Some(run.duration + before.unwrap_or(Duration::ZERO)),
         run.clock_uncertain || before.is_err(),
     )
 }
 
-fn first_error(evidence: &Evidence, step: &StepId) -> Option<String> {
+pub(crate) fn first_error(evidence: &Evidence, step: &StepId) -> Option<String> {
     match evidence.state.step(step).state {
         StepState::Failed { error } => Some(format!("{step}: {error}")),
         StepState::Skipped {

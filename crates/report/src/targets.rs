@@ -67,6 +67,12 @@ impl Share {
         }
     }
 
+    /// Returns the share as a number; none if there is nothing to be a share of.
+    #[expect(clippy::cast_precision_loss, reason = "counts of components and checks")]
+    pub(crate) fn value(&self) -> Option<f64> {
+        (self.all.1 > 0).then(|| self.good.1 as f64 / self.all.1 as f64)
+    }
+
     /// Adds the share of another run.
     pub(crate) fn add(&mut self, other: &Self) {
         self.good.1 += other.good.1;

@@ -1,5 +1,7 @@
 //! Projections as text for people: tables and sentences, without colours unless asked for.
 
+mod burndown;
+mod drill;
 mod gantt;
 mod listing;
 mod tables;
@@ -22,6 +24,8 @@ use crate::rework::{CutOff, Rework, rework};
 use crate::steps::{StepRow, timeline};
 
 pub use crate::units::{bytes, count, duration};
+pub use burndown::{burndown, burndown_row};
+pub use drill::drill;
 pub use gantt::gantt;
 pub use listing::{Column, Listing, Mark};
 pub use tables::{backup, recovery, set_aside, status, targets, targets_in_short};

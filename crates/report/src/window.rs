@@ -14,16 +14,16 @@ use std::collections::BTreeMap;
 
 use rekindle_model::event::Outcome;
 use rekindle_model::id::RunId;
-use rekindle_model::measured::PERFORMANCE;
 use rekindle_model::origin::RunKind;
 use rekindle_model::system::{System, Target};
 use rekindle_plan::Plan;
 
 use crate::backup::backup_table;
+use crate::drill::{drill_table, shares_of_drill};
 use crate::evidence::Evidence;
-use crate::recovery::{RecoveryTable, Validity, recovery_table};
+use crate::recovery::recovery_table;
 use crate::status::TierAge;
-use crate::targets::{self, Figure, Share, TargetRow, expectations, judged};
+use crate::targets::{self, Figure, Share, TargetRow, judged};
 
 /// A run of the period, judged by itself.
 pub struct JudgedRun {
@@ -41,11 +41,15 @@ impl JudgedRun {
         let state = &evidence.state;
         let outcome = state.outcome.filter(|outcome| *outcome != Outcome::Cancelled)?;
         let mut tested = BTreeMap::new();
+        let mut succeeded = outcome == Outcome::Succeeded;
         let rows = match state.kind {
             RunKind::Backup => targets::of_backup(evidence, plan, system, &backup_table(evidence, plan)),
             RunKind::Recover | RunKind::Drill => {
                 let table = recovery_table(evidence, plan, system);
                 let rows = targets::of_recovery(evidence, plan, system, &table);
+                if let Some(drill) = drill_table(evidence, plan, system, &table) {
+                    succeeded = drill.success;
+                }
                 // A look at an older set says nothing about a disaster now.
                 if state.kind == RunKind::Drill && evidence.param("from").as_str() == Some("latest") {
                     tested = shares_of_drill(evidence, plan, &table, &rows);
@@ -57,78 +61,11 @@ impl JudgedRun {
         Some(Self {
             run: state.id,
             kind: state.kind,
-            succeeded: outcome == Outcome::Succeeded,
+            succeeded,
             rows,
             tested,
         })
     }
-}
-
-fn shares_of_drill(
-    evidence: &Evidence,
-    plan: &Plan,
-    table: &RecoveryTable,
-    rows: &[TargetRow],
-) -> BTreeMap<&'static str, Share> {
-    let one = |name: &'static str, met: Option<bool>, what| {
-        met.map(|met| (name, Share::new((what, usize::from(met)), ("drills judged", 1))))
-    };
-    let losses = || {
-        table
-            .components
-            .iter()
-            .flat_map(|row| row.rpo.iter().filter_map(|class| class.rpo.met()))
-    };
-    let rpo = match table.scenario_rpo.met() {
-        None => losses().next().map(|_| losses().all(|met| met)),
-        told => told,
-    };
-    let rtos = || table.components.iter().filter_map(|row| row.rto.met());
-    let rto = match table.system_rto.met() {
-        None => rtos().next().map(|_| rtos().all(|met| met)),
-        told => told,
-    };
-    let shares = [
-        one("rto_compliance", rto, "within their RTO"),
-        one("rpo_compliance", rpo, "within their RPO"),
-    ];
-    let count = |what, good: usize, of, all: usize| Share::new((what, good), (of, all));
-    let of_valid = |valid| table.components.iter().filter(|row| row.valid == valid).count();
-    let (works, fails) = (of_valid(Validity::Yes), of_valid(Validity::No));
-    let restored: Vec<bool> = table.components.iter().filter_map(|row| row.restored).collect();
-    let whole = restored.iter().filter(|restored| **restored).count();
-    let met = expectations(evidence, plan, &["validate", "system-integrity"]);
-    let across = expectations(evidence, plan, &["system-integrity"]);
-    let good = |met: &[bool]| met.iter().filter(|met| **met).count();
-    let performance = || {
-        rows.iter()
-            .filter(|row| row.group == PERFORMANCE)
-            .filter_map(|row| row.met)
-    };
-    let kept = performance().filter(|met| *met).count();
-    let counted = [
-        (
-            "functionality_restored",
-            count("components that worked", works, "components tried", works + fails),
-        ),
-        (
-            "backup_verification",
-            count("copies found good", whole, "copies examined", restored.len()),
-        ),
-        (
-            "recovery_validation",
-            count("expectations met", good(&met), "measured", met.len()),
-        ),
-        (
-            "data_consistency",
-            count("checks that held", good(&across), "measured", across.len()),
-        ),
-        (
-            "performance_maintained",
-            count("performance targets met", kept, "judged", performance().count()),
-        ),
-    ];
-    shares.into_iter().flatten().chain(counted).collect()
 }
 
 /// Judges every target of a system by the runs of a period, the newest first, and by the tiers at its end.

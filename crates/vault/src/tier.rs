@@ -200,6 +200,12 @@ impl Tier {
         &self.name
     }
 
+    /// Returns the storage of each location that is open, with its URL.
+    pub fn stores(&self) -> impl Iterator<Item = (&str, Arc<dyn Store>)> {
+        let locations = self.locations.iter();
+        locations.map(|location| (location.url.as_str(), Arc::clone(&location.store)))
+    }
+
     /// Returns the URLs of the locations that are open.
     pub fn urls(&self) -> Vec<&str> {
         self.locations

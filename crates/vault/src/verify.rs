@@ -52,6 +52,9 @@ pub struct VerifyReport {
     pub faults: Vec<Fault>,
     /// Damaged packs of which other packs hold every chunk that the snapshot needs.
     pub healed: Vec<Fault>,
+    /// The packs with the content of its files, as the indexes have them.
+    #[serde(skip)]
+    pub content: BTreeSet<Hash32>,
 }
 
 /// Checks a snapshot in every location of a tier.
@@ -122,6 +125,7 @@ impl Task<'_> {
         for chunk in &reader.snapshot().tree {
             need(chunk, &index, &mut seen, &mut needed, &mut lost);
         }
+        let lists: BTreeSet<Hash32> = needed.keys().copied().collect();
         let mut entries = reader.entries();
         loop {
             match entries.next().await {
@@ -147,6 +151,8 @@ impl Task<'_> {
             self.check_stop()?;
         }
         drop(seen);
+        let content = needed.keys().filter(|pack| !lists.contains(pack));
+        self.report.content.extend(content);
         let index = match lost.is_empty() {
             true => index,
             false => self.look_in_unlisted_packs(&mut needed, &mut lost).await?,

@@ -39,6 +39,7 @@ pub mod names;
 pub mod notice;
 pub mod open;
 pub mod operations;
+mod read_run;
 pub mod replica;
 pub mod run_factory;
 pub mod run_spec;

@@ -186,7 +186,9 @@ impl LoadedSpec {
             executable: context.executable.clone(),
             target_root,
             is_sandbox,
+            is_drill: self.recovers_into_sandbox() && self.param("scenario").is_some(),
             scenario: self.param("scenario").map(str::to_owned),
+            recovered: self.inputs.loops.get("component").cloned().unwrap_or_default(),
             system_file: layout.system_file.clone(),
             key_dirs: keys::folders(layout, &context.unlocker),
             replicas: Some(Arc::new(Checker {
@@ -202,7 +204,8 @@ impl LoadedSpec {
                 "workflow {} recovers into a sandbox, and has none",
                 self.workflow.name
             );
-            return Err(Error::usage(message).with_advice("start it by `rekindle verify --level restore`"));
+            return Err(Error::usage(message)
+                .with_advice("start it by `rekindle drill`, or `rekindle verify --level restore`"));
         }
         let registry = (context.hooks.registry)(rekindle_actions::registry(Arc::clone(&site)));
         let plan = Arc::new(expand(
@@ -233,8 +236,12 @@ impl LoadedSpec {
         // A backup proves only some of its components.
         let proven = self.inputs.params.get("sandboxed").and_then(Value::as_array);
         let proven = proven.into_iter().flatten().filter_map(Value::as_str);
+        // A drill sets up what its disaster leaves over.
+        let set_up = self.inputs.params.get(SET_UP).and_then(Value::as_array);
+        let set_up = set_up.into_iter().flatten().filter_map(Value::as_str);
         let recovered = looped
             .chain(proven)
+            .chain(set_up)
             .filter_map(|name| self.system.component(name));
         let escaping = recovered.flat_map(|(name, component)| {
             let said = |escape| match escape {
@@ -328,6 +335,8 @@ impl ReadyRun {
 
 /// The parameter with the name of the sandbox into which a run recovers copies to prove them.
 pub const SANDBOX: &str = "sandbox";
+/// The parameter with the components that the disaster of a drill leaves over.
+pub const SET_UP: &str = "set_up";
 
 /// Returns the folder of the living system.
 pub fn data_root(system_dir: &Path, system: &System) -> PathBuf {

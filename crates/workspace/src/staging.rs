@@ -24,6 +24,12 @@ pub fn sandbox_folder(state: &Path, name: &str) -> Option<PathBuf> {
     Some(state.join("staging").join(name))
 }
 
+/// Returns whether a folder in `staging/` belongs to a sandbox.
+pub fn is_sandbox(folder: &Path) -> bool {
+    let name = folder.file_name().unwrap_or_default();
+    name.to_string_lossy().starts_with(SANDBOX)
+}
+
 /// Returns the folders in `staging/` that no run needs any more.
 pub fn leftovers(state: &Path, runs: &[RunSummary]) -> Vec<PathBuf> {
     let Ok(found) = std::fs::read_dir(state.join("staging")) else {

@@ -118,7 +118,7 @@ fn unknown_names_list_the_known_ones() {
         (&["run", "nosuch.yaml"], "backup, recover, verify"),
         (
             &["run", "nosuch.yaml"],
-            "known: backup, recover, verify, drill, mine.yaml",
+            "known: backup, recover, verify, drill, integrity-drill, mine.yaml",
         ),
         (
             &["run", "elsewhere/nosuch.yaml"],

@@ -24,6 +24,15 @@ steps:
   - {id: d, needs: [c], uses: workflow, with: {workflow: below.yaml}}
   - {id: e, needs: [d], uses: http, with: {url: "http://127.0.0.1:9/", timeout: 1s}}
 "#;
+/// Drills with each action that only drills use.
+const SCENARIOS: &str = r#"
+scenarios:
+  lost:
+    affects: [notes]
+    damage: [{how: corrupt, count: 1}]
+    load: {probe: command, reads: [notes], run: [sh, -c, 'echo "{\"ok\": 1}"', "${{ target.root }}"], expect: {ok: 1}}
+  rotten: {affects: all, inject: {count: 1}}
+"#;
 const BELOW: &str = "workflow: below\nsteps:\n  - {id: a, uses: noop}\n";
 
 /// Returns all actions, from the schema for editors. An approval is not among them: it does no work, and a
@@ -90,7 +99,9 @@ fn whatever_a_step_uses_what_was_cut_off_is_looked_into_and_the_evidence_is_jour
     cut_off(&sandbox, &["backup"], &mut found);
     sandbox.ok(&["backup"]);
     cut_off(&sandbox, &["verify"], &mut found);
-    cut_off(&sandbox, &["verify", "--level", "restore"], &mut found);
+    fs::write(sandbox.path("system.yaml"), format!("{NOTES}{SCENARIOS}")).expect("state scenarios");
+    cut_off(&sandbox, &["drill", "lost"], &mut found);
+    cut_off(&sandbox, &["drill", "rotten"], &mut found);
     cut_off(&sandbox, &["recover", "--in-place", "--yes"], &mut found);
     for (action, evidence) in &found {
         for one in evidence {

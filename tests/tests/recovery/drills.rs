@@ -25,7 +25,7 @@ components:
     validate:
       - probe: command
         name: words
-        run: [sh, -c, 'while test -e "$2/hang"; do touch "$2/hanging"; sleep 0.02; done; printf "{\"words\": %s}" "$(wc -w < "$1/notes/a.md")"', words, "${{ target.root }}", "${{ params.hang }}"]
+        run: [sh, -c, 'while test -e "$2/hang"; do sleep 0.02; done; printf "{\"words\": %s}" "$(wc -w < "$1/notes/a.md")"', words, "${{ target.root }}", "${{ params.hang }}"]
         expect: {words: ">= 1"}
   index:
     source: {type: files, path: index}
@@ -61,6 +61,15 @@ fn staged(sandbox: &Sandbox) -> bool {
 
 fn note(sandbox: &Sandbox, text: &str) {
     fs::write(sandbox.path("data/notes/a.md"), text).expect("write the note");
+}
+
+/// Waits until the validation of `notes` is at work.
+fn wait_for_the_validation(sandbox: &Sandbox) {
+    poll("the validation", LIMIT, || {
+        let at_work =
+            |record: &Value| record["event"] == "child_started" && record["step"] == "validate[notes]";
+        sandbox.history().iter().any(at_work).then_some(())
+    });
 }
 
 /// Backs up, and returns the set.
@@ -164,9 +173,7 @@ fn a_drill_that_is_killed_goes_on_with_what_it_has_restored() {
     back_up(&sandbox);
     fs::write(sandbox.path("hang"), "").unwrap();
     let mut drill = sandbox.command(&DRILL).spawn().unwrap();
-    poll("the validation", LIMIT, || {
-        sandbox.path("hanging").exists().then_some(())
-    });
+    wait_for_the_validation(&sandbox);
     drill.kill().unwrap();
     drill.wait().unwrap();
     assert!(staged(&sandbox));
@@ -190,9 +197,7 @@ fn a_cancelled_drill_leaves_no_sandbox() {
     back_up(&sandbox);
     fs::write(sandbox.path("hang"), "").unwrap();
     let mut drill = sandbox.command(&DRILL).spawn().unwrap();
-    poll("the validation", LIMIT, || {
-        sandbox.path("hanging").exists().then_some(())
-    });
+    wait_for_the_validation(&sandbox);
     sandbox.ok(&["cancel", "latest"]);
     drill.wait().unwrap();
     assert!(!staged(&sandbox));
@@ -309,9 +314,7 @@ fn a_drill_that_is_cancelled_condemns_no_set_and_nothing_is_recovered() {
         .command(&["recover", "--last-known-good", "--to", "back"])
         .spawn()
         .unwrap();
-    poll("the validation", LIMIT, || {
-        sandbox.path("hanging").exists().then_some(())
-    });
+    wait_for_the_validation(&sandbox);
     sandbox.ok(&["cancel", "latest"]);
     assert_eq!(recovery.wait().unwrap().code(), Some(1));
     assert!(!sandbox.path("back").exists());

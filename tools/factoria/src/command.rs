@@ -17,6 +17,7 @@ use crate::generate::{GenerateOptions, generate};
 use crate::load::{LoadOptions, Target, load};
 use crate::optimise::rebuild::rebuild;
 use crate::optimise::{Optimiser, Profile, Request};
+use crate::probe::Service;
 use crate::probe::{Baseline, ProbeKind, probe};
 use crate::serve::{Address, DEFAULT_RATE, ServeOptions, serve};
 use crate::size;
@@ -142,6 +143,9 @@ pub struct LoadArgs {
     /// Where the running system listens
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub address: Option<SocketAddr>,
+    /// Start the system on the folder for that time; it writes nothing there
+    #[arg(long, requires = "root")]
+    pub start: bool,
     /// Requests a second
     #[arg(long, value_name = "PER_SECOND", value_parser = load_rate)]
     pub rate: f64,
@@ -271,12 +275,19 @@ pub async fn run(command: FactoriaCommand, around: Surroundings<'_>) -> Result<V
         FactoriaCommand::Load(LoadArgs {
             root,
             address,
+            start,
             rate,
             duration,
         }) => {
-            let target = match (address, root) {
-                (Some(address), _) => Target::Address(address),
-                (None, root) => Target::Root(root.unwrap_or_default()),
+            let root = root.unwrap_or_default();
+            let started = match start {
+                true => Some(Service::start_on(&root)?),
+                false => None,
+            };
+            let target = match (&started, address) {
+                (Some((_, address)), _) => Target::Address(*address),
+                (None, Some(address)) => Target::Address(address),
+                (None, None) => Target::Root(root),
             };
             let options = LoadOptions {
                 target,
@@ -284,7 +295,10 @@ pub async fn run(command: FactoriaCommand, around: Surroundings<'_>) -> Result<V
                 duration,
                 clock: around.clock,
             };
-            to_json("the result", &load(options).await?)
+            let loaded = to_json("the result", &load(options).await?);
+            // It runs as long as it is loaded.
+            drop(started);
+            loaded
         }
         FactoriaCommand::RebuildCache(RebuildCacheArgs { root }) => to_json("the result", &rebuild(&root)?),
         FactoriaCommand::Stamps(StampsArgs { root }) => to_json("the stamps", &watermark(&root)?),

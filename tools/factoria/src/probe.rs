@@ -45,6 +45,8 @@ mod security;
 mod service;
 mod tally;
 
+pub(crate) use service::Service;
+
 pub use baseline::Baseline;
 pub(crate) use digest::Digest;
 

@@ -66,7 +66,7 @@ fn mount_points(root: &Path) -> Vec<PathBuf> {
 }
 
 /// Returns a path from the mount table, which writes blanks and backslashes as three octal digits.
-pub(super) fn unescaped(field: &[u8]) -> PathBuf {
+pub(crate) fn unescaped(field: &[u8]) -> PathBuf {
     let mut path = Vec::with_capacity(field.len());
     let mut rest = field;
     while let Some((first, after)) = rest.split_first() {

@@ -25,8 +25,8 @@ use rekindle_sources::files::Excludes;
 use rekindle_sources::place::below;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use aside::aside_places;
 pub use aside::{aside_folder, asides};
+pub(crate) use aside::{aside_places, unescaped};
 pub(crate) use renames::{set_aside, sync};
 
 use aside::mount;

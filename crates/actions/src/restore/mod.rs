@@ -30,9 +30,10 @@ pub(crate) use job::Job;
 use crate::copy;
 use crate::failures;
 use crate::measure::number;
-use crate::outlook::{Objective, Outlook};
+use crate::outlook::Objective;
 use crate::params::{self, Field, Kind};
 use crate::put_back;
+use crate::rto_watch;
 use crate::site::Site;
 use crate::snapshot::BASELINE;
 use crate::views;
@@ -57,9 +58,9 @@ struct Progress {
     snapshot: SnapshotId,
     root: PathBuf,
     restored: RestoreCheckpoint,
-    /// How the component's RTO stands, if it now stands worse than before.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    objective: Option<Objective>,
+    /// The RTOs that now stand worse than before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    objectives: Vec<Objective>,
 }
 
 #[async_trait]
@@ -213,18 +214,20 @@ async fn restored(
 ) -> Result<RestoreReport, Failure> {
     // The newest checkpoint, if it is not journaled yet. A window takes only a fraction of a second.
     let newest = Mutex::new(None);
-    let outlook = Mutex::new(Outlook::of(site, cx, &job.name));
+    rto_watch::restoring(site, cx, &job.name, job.snapshot.bytes);
     let record = |restored: RestoreCheckpoint| {
-        let mut outlook = outlook.lock().unwrap_or_else(PoisonError::into_inner);
-        let objective = outlook.as_mut().and_then(|outlook| {
-            outlook.progressed(&site.clock().now(), restored.bytes_done, job.snapshot.bytes)
+        let now = site.clock().now();
+        let mut outlook = site.outlook();
+        let objectives = outlook.as_mut().map_or_else(Vec::new, |outlook| {
+            outlook.progressed(&job.name, &now, restored.bytes_done)
         });
-        let worse = objective.is_some();
+        drop(outlook);
+        let worse = !objectives.is_empty();
         let progress = json!(Progress {
             snapshot: job.snapshot.id,
             root: job.into.clone(),
             restored,
-            objective,
+            objectives,
         });
         let newest = &newest;
         async move {
@@ -245,6 +248,10 @@ async fn restored(
         Some(progress) => cx.checkpoint(progress).await,
         None => Ok(()),
     };
+    // Another attempt begins anew.
+    if let Some(outlook) = &mut *site.outlook() {
+        outlook.ended(&job.name);
+    }
     // The reason for the attempt's end matters more than a checkpoint that could not be recorded.
     let report = report?;
     recorded.map(|()| report)
@@ -269,24 +276,21 @@ impl Restore {
 /// What a recovery into a sandbox leaves free on the disk of the workspace, in bytes: the journal needs room to go on.
 const LEFT_FREE: u64 = 256 << 20;
 
+/// Returns how many bytes a sandbox may take where it is or will be; none if the file system does not tell.
+pub fn sandbox_room(sandbox: &Path) -> Option<u64> {
+    let there = sandbox.ancestors().find(|folder| folder.exists());
+    let space = rustix::fs::statvfs(there.unwrap_or(sandbox)).ok()?;
+    Some((space.f_bavail * space.f_frsize).saturating_sub(LEFT_FREE))
+}
+
 /// Refuses to fill the disk of the workspace with a sandbox: the run must still be journaled. `done` bytes are there.
 fn room_for(job: &Job, sandbox: &Path, done: u64) -> Result<(), Failure> {
-    let there = sandbox
-        .ancestors()
-        .find(|folder| folder.exists())
-        .unwrap_or(sandbox);
-    let Ok(space) = rustix::fs::statvfs(there) else {
+    let needed = job.snapshot.bytes.saturating_sub(done);
+    let Some(room) = sandbox_room(sandbox).filter(|room| *room < needed) else {
         return Ok(());
     };
-    let (free, needed) = (
-        space.f_bavail * space.f_frsize,
-        job.snapshot.bytes.saturating_sub(done),
-    );
-    if needed.saturating_add(LEFT_FREE) <= free {
-        return Ok(());
-    }
     let message = format!(
-        "{} needs {needed} bytes in the sandbox of the workspace beside {LEFT_FREE} to spare, and {free} are free",
+        "{} needs {needed} bytes in the sandbox of the workspace, and {room} can be used",
         job.name
     );
     Err(Failure::permanent("no_room_for_proof", message).with_hint("make room on the disk of the workspace"))

@@ -15,9 +15,11 @@
 //! | module | what it holds |
 //! |---|---|
 //! | `descendants` | who they are, and how they are ended |
+//! | `isolate` | what a program of a drill can reach |
 //! | `report` | what the supervisor reports to the owner |
 
 mod descendants;
+mod isolate;
 mod report;
 
 use std::ffi::OsString;
@@ -33,6 +35,7 @@ use rustix::process::{Pid, WaitOptions, WaitStatus, getpid, set_child_subreaper,
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
+pub(crate) use isolate::Isolation;
 pub(crate) use report::Report;
 
 /// The first argument of a command line that starts the supervisor.
@@ -43,6 +46,10 @@ pub(crate) const DETACH: &str = "--detach";
 const HELD: &str = "--held";
 /// The file that the program gets as its stdin; without it, stdin is empty.
 pub(crate) const STDIN: &str = "--stdin";
+/// Isolate the program; a folder that it may write to.
+const WRITABLE: &str = "--writable";
+/// Only try whether a program can be isolated here: exit with 0, or tell on stderr why not.
+pub(crate) const TRY: &str = "--try";
 /// After this come the program and its arguments.
 pub(crate) const PROGRAM: &str = "--";
 
@@ -57,6 +64,8 @@ struct Order {
     detach: bool,
     held: bool,
     stdin: Option<PathBuf>,
+    isolation: Option<Isolation>,
+    tries: bool,
     program: OsString,
     arguments: Vec<OsString>,
 }
@@ -69,9 +78,10 @@ pub fn supervise(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let Some(order) = Order::read(arguments) else {
         return ExitCode::from(BROKEN);
     };
-    let done = match order.held {
-        true => become_it(&order),
-        false => run(&order),
+    let done = match (order.tries, order.held) {
+        (true, _) => try_isolation(&order),
+        (false, true) => become_it(&order),
+        (false, false) => run(&order),
     };
     match done {
         Ok(code) => ExitCode::from(code),
@@ -93,6 +103,11 @@ impl Order {
                 Some(DETACH) => order.detach = true,
                 Some(HELD) => order.held = true,
                 Some(STDIN) => order.stdin = Some(arguments.next()?.into()),
+                Some(WRITABLE) => {
+                    let writable = &mut order.isolation.get_or_insert_default().writable;
+                    writable.push(arguments.next()?.into());
+                }
+                Some(TRY) => order.tries = true,
                 Some(PROGRAM) => break,
                 _ => return None,
             }
@@ -170,6 +185,7 @@ fn hold(order: &Order) -> io::Result<(Pid, Gate)> {
     if let Some(file) = &order.stdin {
         command.arg(STDIN).arg(file);
     }
+    command.args(order.isolation.iter().flat_map(isolated));
     let child = command
         .arg(PROGRAM)
         .arg(&order.program)
@@ -186,6 +202,22 @@ fn hold(order: &Order) -> io::Result<(Pid, Gate)> {
     Ok((program, Gate(own)))
 }
 
+/// Returns the options that isolate a program.
+pub(crate) fn isolated(wanted: &Isolation) -> Vec<OsString> {
+    let writable = wanted.writable.iter();
+    writable
+        .flat_map(|folder| [WRITABLE.into(), folder.clone().into_os_string()])
+        .collect()
+}
+
+/// Tries whether a program can be isolated here.
+fn try_isolation(order: &Order) -> io::Result<u8> {
+    match isolate::isolate(&order.isolation.clone().unwrap_or_default()) {
+        Ok(()) => Ok(0),
+        Err(why) => writeln!(io::stderr(), "{why}").map(|()| NOT_STARTED),
+    }
+}
+
 /// Waits at the gate and becomes the program. Returns only if that fails, and reports the reason to the gate.
 fn become_it(order: &Order) -> io::Result<u8> {
     // This copy is closed on exec. If it closes without a word, the program runs.
@@ -197,6 +229,11 @@ fn become_it(order: &Order) -> io::Result<u8> {
         Ok(file) => file.map_or_else(Stdio::null, Stdio::from),
         Err(error) => return gate.write_all(error.to_string().as_bytes()).map(|()| NOT_STARTED),
     };
+    if let Some(wanted) = &order.isolation
+        && let Err(why) = isolate::isolate(wanted)
+    {
+        return gate.write_all(why.as_bytes()).map(|()| NOT_STARTED);
+    }
     let error = Command::new(&order.program)
         .args(&order.arguments)
         .stdin(stdin)

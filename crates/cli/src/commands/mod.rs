@@ -7,6 +7,7 @@ pub mod completions;
 pub mod demo;
 pub mod diff;
 pub mod doctor;
+pub mod drill;
 pub mod graph;
 pub mod history;
 pub mod init;

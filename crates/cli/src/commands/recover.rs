@@ -8,6 +8,7 @@ use rekindle_model::time;
 use rekindle_plan::graph;
 use rekindle_report::forecast::Took;
 use rekindle_report::text;
+use rekindle_workspace::operations::forecast;
 use rekindle_workspace::operations::last_known_good::{Next, Search, Verdict};
 use rekindle_workspace::operations::recover::{
     self, CheckedSet, From, Prepared, Question, RecoverRequest, Target,
@@ -106,7 +107,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
             .await
             .map_err(advised)?;
         if args.dry_run {
-            let took = recover::took_before(workspace).await?;
+            let took = forecast::took_before(&workspace.context).await?;
             return dry_run(app, &ready, &set?, &took, (&root, &places), &occupied);
         }
         if let Some(question) = question.filter(|_| !args.yes) {

@@ -4,6 +4,7 @@ use rekindle_model::next_action::Action;
 use rekindle_model::next_action::NextAction;
 use rekindle_report::backup::backup_table;
 use rekindle_report::copies::segment_faults;
+use rekindle_report::drill::drill_table;
 use rekindle_report::recovery::{recovery_table, set_aside};
 use rekindle_report::rework::rework;
 use rekindle_report::steps::timeline;
@@ -17,7 +18,7 @@ use rekindle_workspace::Error;
 use rekindle_workspace::error::resume;
 use rekindle_workspace::guards::partial_recovery;
 use rekindle_workspace::open::ReadOnlyWorkspace;
-use rekindle_workspace::operations::nested;
+use rekindle_workspace::operations::{forecast, nested};
 use rekindle_workspace::replica;
 use rekindle_workspace::run_spec::LoadedSpec;
 
@@ -50,6 +51,13 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
     let elsewhere = match over {
         true => None,
         false => replica::elsewhere(&workspace.context.layout.state, run),
+    };
+    let burndown = match over || evidence.state.kind != RunKind::Recover {
+        true => None,
+        false => {
+            let before = forecast::took_before(&workspace.context).await?;
+            forecast::of_run(&workspace.context, run, &before).await?
+        }
     };
     let below = match over {
         true => Vec::new(),
@@ -96,15 +104,33 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
         }
         RunKind::Recover | RunKind::Drill => {
             let table = recovery_table(&evidence, &plan, &spec.system);
-            said.push_str(&format!("\n{}", text::recovery(&table)));
-            let targets = targets::of_recovery(&evidence, &plan, &spec.system, &table);
+            if let Some(burndown) = &burndown {
+                said.push_str(&format!("\n{}", text::burndown(burndown)));
+            }
+            body["burndown"] = json!(burndown);
+            // A drill of the verification recovers nothing.
+            let recovers = !table.components.is_empty();
+            if recovers {
+                said.push_str(&format!("\n{}", text::recovery(&table)));
+            }
+            let drill = drill_table(&evidence, &plan, &spec.system, &table);
+            said.push_str(&drill.as_ref().map_or_else(String::new, text::drill));
+            body["drill"] = json!(drill);
+            let targets = match recovers {
+                true => targets::of_recovery(&evidence, &plan, &spec.system, &table),
+                false => Vec::new(),
+            };
             said.push_str(&text::targets(&targets));
             body["targets"] = json!(targets);
             let fell_back = table.fell_back();
             fell_back
                 .iter()
                 .for_each(|what| said.push_str(&format!("another tier: {what}\n")));
-            let displaced = set_aside(&evidence, &plan);
+            // What a drill has moved is gone with its sandbox.
+            let displaced = match evidence.state.kind {
+                RunKind::Recover => set_aside(&evidence, &plan),
+                _ => Vec::new(),
+            };
             said.push_str(&text::set_aside(&displaced));
             body["aside"] = displaced.iter().map(|it| it.folder.as_str()).collect();
             body["recovery"] = json!(table);

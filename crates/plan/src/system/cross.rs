@@ -5,7 +5,8 @@ use std::path::Path;
 
 use petgraph::graph::{DiGraph, NodeIndex};
 use rekindle_model::measured;
-use rekindle_model::system::{Affects, Component, Escape, Probe, Prove, System, Target};
+use rekindle_model::scenario::{Affects, Damage, How, Scenario};
+use rekindle_model::system::{Component, Escape, Probe, Prove, System, Target, names_target};
 
 use crate::cycle;
 use crate::diagnostic::{Sink, Span, suggest_from_all};
@@ -66,6 +67,30 @@ pub(super) fn check(system: &System, root: &Node, sink: &mut Sink<'_>) {
         if matches!(scenario.affects, Affects::These(_)) {
             read::check_known(at(&["scenarios", name, "affects"]), "component", &names, sink);
         }
+        let damages = at(&["scenarios", name, "damage"])
+            .map(Node::items)
+            .unwrap_or_default();
+        if let (Some(_), [_, ..], Some(node)) = (scenario.inject, damages, at(&["scenarios", name])) {
+            let message = "a scenario has either `damage` or `inject`";
+            sink.error(node.locate(&["inject"]), message, None);
+        }
+        if let Some(load) = &scenario.load {
+            let node = at(&["scenarios", name, "load"]);
+            read::check_known(
+                node.and_then(|node| node.child("reads")),
+                "component",
+                &names,
+                sink,
+            );
+            if let Some(node) = node.filter(|_| !load.follows_target()) {
+                let message = "a drill would put the living system under load";
+                let help = "let it name `${{ target.root }}`";
+                sink.error(node.locate::<&str>(&[]), message, Some(help.to_owned()));
+            }
+        }
+        for (damage, node) in scenario.damage.iter().zip(damages) {
+            check_damage(system, (name, scenario), (damage, node), sink);
+        }
     }
     for (group, targets) in &system.targets {
         for (name, target) in targets {
@@ -84,6 +109,49 @@ pub(super) fn check(system: &System, root: &Node, sink: &mut Sink<'_>) {
     check_baselines(system, &nodes, sink);
     check_claims(system, &nodes, sink);
     check_order(system, &owners, root, sink);
+}
+
+/// Reports a damage that no drill can do.
+fn check_damage(
+    system: &System,
+    (name, scenario): (&str, &Scenario),
+    (damage, node): (&Damage, &Node),
+    sink: &mut Sink<'_>,
+) {
+    let affected: Vec<&str> = system.affected_by(scenario);
+    let own = |name: &String| system.component(name).map(|(own, _)| own);
+    for other in &damage.components {
+        if own(other).is_none_or(|own| !affected.contains(&own)) {
+            let message = format!("scenario `{name}` does not affect `{other}`");
+            let help = format!("it affects {}", affected.join(", "));
+            sink.error(node.locate(&["components"]), message, Some(help));
+        }
+    }
+    for name in affected {
+        let gone = damage.how == Some(How::Delete) && damage.count.is_none();
+        let hits = |(_, other): (usize, &Damage)| std::ptr::eq(other, damage);
+        if gone && system.damages(scenario, name).any(hits) && system.damages(scenario, name).count() > 1 {
+            let message = format!("nothing of `{name}` is left to damage in another way");
+            sink.error(
+                node.locate(&["how"]),
+                message,
+                Some("give it a `count`, or leave the others out".to_owned()),
+            );
+        }
+    }
+    match (damage.how, damage.run.as_slice()) {
+        (None, []) | (Some(_), [_, ..]) => {
+            let message = "a damage has either `how` or `run`";
+            let help = "`how` is delete, corrupt, tamper or encrypt; `run` is a program with its arguments";
+            sink.error(node.locate::<&str>(&[]), message, Some(help.to_owned()));
+        }
+        (None, run) if !names_target(&serde_json::json!(run).to_string()) => {
+            let message = "a drill would run this program, and it would damage the living system";
+            let help = "let it name `${{ target.root }}` or `${{ target.place }}`";
+            sink.error(node.locate(&["run"]), message, Some(help.to_owned()));
+        }
+        _ => {}
+    }
 }
 
 /// Reports what a proof would do to the living system. A proof restores a component into a sandbox, with all that it reads;

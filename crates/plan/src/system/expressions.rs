@@ -46,6 +46,11 @@ impl Loaded<System> {
             self.below(&at("recovery"), &of_recovery, system.as_ref(), &mut faults);
         }
         self.below(&["integrity"], &NAMES.to_vec(), system.as_ref(), &mut faults);
+        for name in self.value.scenarios.keys() {
+            let at = |key| ["scenarios", name.as_str(), key];
+            self.below(&at("damage"), &of_probe, system.as_ref(), &mut faults);
+            self.below(&at("load"), &NAMES.to_vec(), system.as_ref(), &mut faults);
+        }
         faults
     }
 

@@ -153,7 +153,39 @@ const SCENARIO: &Object = &Object {
         key("affects", AllOrTexts, "The components that the disaster hits.").required(),
         key("rto", Text(Duration), "How soon they must be back."),
         key("rpo", Text(Duration), "How much of their newest data may be lost, as a length of time."),
-        key("damage", Any, "How a drill damages the system."),
+        key("damage", List(&Object(DAMAGE)),
+            "How a drill causes it. Without it everything that the disaster hits is gone."),
+        key("load", OneOf(PROBE),
+            "A probe that puts the system under load in the sandbox and measures it: once before the disaster, and once \
+             while the drill recovers. The first numbers are the baseline. It must name `${{ target.root }}`."),
+        key("inject", Object(INJECT),
+            "In place of `damage`: the drill recovers nothing. It verifies each tier, but reads damaged copies of some of its \
+             objects, and the verification must name these and no others."),
         DESCRIPTION,
+    ],
+};
+
+const INJECT: &Object = &Object {
+    noun: "injected faults",
+    keys: &[
+        key("count", Integer(1, 1000), "How many objects of each tier are damaged: a bit is flipped, half is cut off, or they \
+             are missing.").or("6"),
+        key("seed", Integer(0, i64::MAX as u64), "Chooses the objects. Without it each drill chooses others."),
+    ],
+};
+
+const DAMAGE: &Object = &Object {
+    noun: "damage",
+    keys: &[
+        key("how", Word(&["delete", "corrupt", "tamper", "encrypt"]),
+            "What happens to files: they are gone, a few bytes are other ones, a digit or a letter is another one, or they \
+             are encrypted and renamed."),
+        key("run", Texts(CommandWord),
+            "In place of `how`: a program that does the damage, with its arguments. It runs once for each component, and \
+             must name `${{ target.root }}` or `${{ target.place }}`."),
+        key("components", Texts(Plain), "The components. Without it all that the scenario affects."),
+        key("count", Integer(1, 10_000), "How many files of each component. Without it all."),
+        key("seed", Integer(0, i64::MAX as u64),
+            "Chooses the files and the bytes. Without it each drill chooses others, and its report names the seed."),
     ],
 };

@@ -26,6 +26,11 @@ impl Catalog for Names {
             "restore",
             "validate",
             "system-integrity",
+            "set-up",
+            "damage",
+            "detect-damage",
+            "inject-faults",
+            "load",
             "remove-sandbox",
             "command",
         ];

@@ -57,10 +57,10 @@ pub fn recovery(found: &RecoveryTable) -> String {
         ]);
     }
     let mut text = printed(table);
-    let told = if found.disaster_at_told {
-        "told"
-    } else {
-        "assumed: the run's start"
+    let told = match (found.disaster_caused, found.disaster_at_told) {
+        (true, _) => "the drill caused it",
+        (false, true) => "told",
+        (false, false) => "assumed: the run's start",
     };
     let _ = writeln!(
         text,
@@ -103,6 +103,13 @@ pub fn recovery(found: &RecoveryTable) -> String {
         Some(true) => text.push_str("a drill: all of it was in a sandbox, which is removed\n"),
         Some(false) => text.push_str("a drill: all of it was in a sandbox, which could NOT be removed\n"),
         None => {}
+    }
+    if let Some(isolation) = &found.isolation {
+        let lacks = found.isolation_lacks.as_ref();
+        let lacks = lacks.map_or_else(String::new, |why| {
+            format!("; its programs could reach outside: {}", line(why))
+        });
+        let _ = writeln!(text, "isolation: {isolation}{lacks}");
     }
     if let Some(set) = found.set.as_ref().filter(|_| !found.of_set.is_empty()) {
         let _ = writeln!(text, "{}", of_set(set, &found.of_set, found.outcome.is_some()));

@@ -234,6 +234,14 @@ impl ReadWriteWorkspace {
         }
     }
 
+    /// Returns the runs that another process drives.
+    pub fn driven_by_other(&self) -> &[RunId] {
+        match &self.place {
+            Place::Own(_) => &[],
+            Place::Other(client) => &client.info().runs,
+        }
+    }
+
     /// Returns the path of the socket on which others reach this owner.
     pub fn socket(&self) -> Option<&Path> {
         match &self.place {

@@ -12,10 +12,7 @@ use rekindle_vault::RecoverySet;
 
 use crate::context::WorkspaceContext;
 use crate::error::Error;
-use crate::run_spec::LoadedSpec;
-
-/// How many runs are searched, the newest first.
-const LOOKED_AT: usize = 200;
+use crate::read_run::{self, ReadRun};
 
 /// What is known of stored copies.
 #[derive(Debug, Default)]
@@ -79,14 +76,15 @@ impl Judged {
 pub(super) async fn copies(context: &WorkspaceContext, components: &[String]) -> Result<Judged, Error> {
     let mut judged = Judged::default();
     let runs = context.journal.runs(&RunFilter::default()).await?;
-    let of_copies = runs.iter().filter(|run| run.kind != RunKind::Custom);
-    for run in of_copies.take(LOOKED_AT) {
+    let kinds = [RunKind::Backup, RunKind::Verify, RunKind::Recover, RunKind::Drill];
+    for run in read_run::newest(&runs, &kinds) {
         // A run that cannot be read says nothing about a copy.
-        let Ok(evidence) = context.evidence(run.run).await else {
-            continue;
-        };
-        let read = LoadedSpec::read(&*context.journal, &evidence.state, &evidence.inputs).await;
-        let Ok((plan, system)) = read.and_then(|pinned| Ok((pinned.plan()?, pinned.system))) else {
+        let Some(ReadRun {
+            evidence,
+            plan,
+            system,
+        }) = ReadRun::read(context, run.run).await.ok()
+        else {
             continue;
         };
         for seen in sightings(&evidence, &plan) {

@@ -5,15 +5,12 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use rekindle_actions::FoundSet;
-use rekindle_journal::RunFilter;
 use rekindle_model::failure::{Failure, code};
 use rekindle_model::next_action::{Action, Recover, RecoverTarget};
 use rekindle_model::origin::RunKind;
 use rekindle_model::problem::ProblemKind;
-use rekindle_model::system::{Affects, System};
+use rekindle_model::system::System;
 use rekindle_plan::{Inputs, builtin};
-use rekindle_report::forecast::Took;
-use rekindle_report::recovery::recovery_table;
 use rekindle_sources::place::Root;
 use serde_json::{Map, Value};
 
@@ -23,7 +20,7 @@ use crate::guards::target::{self, Alternatives, Interrupted};
 use crate::names;
 use crate::open::ReadWriteWorkspace;
 use crate::operations::run::RunRequest;
-use crate::operations::{judged, plan};
+use crate::operations::{disaster, judged, plan};
 use crate::run_spec::{self, LoadedSpec, ReadyRun, SANDBOX};
 use crate::staging;
 use crate::tiers;
@@ -129,9 +126,15 @@ pub async fn prepare(workspace: &ReadWriteWorkspace, request: &RecoverRequest) -
         run_spec::check_places(&context.layout)?;
     }
     let mut affected = affected(&system, request)?;
-    if in_sandbox {
-        let all = system.sandboxed(affected.iter().map(String::as_str));
-        affected = all.into_iter().map(str::to_owned).collect();
+    let mut of_disaster = Map::new();
+    match &request.scenario {
+        Some(scenario) if in_sandbox => of_disaster = disaster::params(&system, scenario, &affected)?,
+        // A set is proven with all that its validations read.
+        None if in_sandbox => {
+            let all = system.sandboxed(affected.iter().map(String::as_str));
+            affected = all.into_iter().map(str::to_owned).collect();
+        }
+        _ => {}
     }
     let checked = check_target(context, &system, request, &affected).await?;
     // A person who names a set gets it.
@@ -170,7 +173,7 @@ pub async fn prepare(workspace: &ReadWriteWorkspace, request: &RecoverRequest) -
         ]);
     }
     let params = params.into_iter().map(|(name, value)| (name.to_owned(), value));
-    let mut params: Map<String, Value> = params.collect();
+    let mut params: Map<String, Value> = params.chain(of_disaster).collect();
     if !distrust.is_empty() {
         params.insert("distrust".to_owned(), Value::from(distrust));
     }
@@ -193,39 +196,6 @@ pub async fn prepare(workspace: &ReadWriteWorkspace, request: &RecoverRequest) -
         occupied: checked.occupied,
         question,
     })
-}
-
-/// How many runs are searched for an earlier recovery.
-const LOOKED_AT: usize = 200;
-
-/// Returns what the newest recoveries took: for each component the newest in which it came back.
-///
-/// # Errors
-/// The journal cannot be listed.
-pub async fn took_before(workspace: &ReadWriteWorkspace) -> Result<Took, Error> {
-    let context = &workspace.context;
-    let runs = context.journal.runs(&RunFilter::default()).await?;
-    let mut newest = Took::default();
-    let recoveries = runs
-        .iter()
-        .filter(|run| matches!(run.kind, RunKind::Recover | RunKind::Drill) && run.outcome.is_some());
-    for run in recoveries.take(LOOKED_AT) {
-        // A run that cannot be read forecasts nothing.
-        let Ok(evidence) = context.evidence(run.run).await else {
-            continue;
-        };
-        let read = LoadedSpec::read(&*context.journal, &evidence.state, &evidence.inputs).await;
-        let Ok((plan, system)) = read.and_then(|pinned| Ok((pinned.plan()?, pinned.system))) else {
-            continue;
-        };
-        let table = recovery_table(&evidence, &plan, &system);
-        let took = Took::of(&evidence, &plan, &table);
-        for (name, of_it) in took.components {
-            newest.components.entry(name).or_insert(of_it);
-        }
-        newest.all = newest.all.or(took.all);
-    }
-    Ok(newest)
 }
 
 /// A recovery that can be submitted, and the set that it would use.
@@ -389,7 +359,7 @@ impl Target {
 
 impl From {
     /// Returns the workflow's parameter: a time is journaled as the instant that it means now.
-    fn as_param(&self) -> String {
+    pub(super) fn as_param(&self) -> String {
         match self {
             Self::Latest => "latest".to_owned(),
             Self::Before(instant) => instant.to_rfc3339(),
@@ -406,10 +376,8 @@ fn affected(system: &System, request: &RecoverRequest) -> Result<Vec<String>, Er
                 .scenarios
                 .get(name)
                 .ok_or_else(|| names::unknown("scenario", name, known()))?;
-            match &scenario.affects {
-                Affects::All(_) => None,
-                Affects::These(these) => Some(names::components(system, these)?),
-            }
+            let affected = system.affected_by(scenario).into_iter();
+            Some(affected.map(str::to_owned).collect())
         }
         None => None,
     };

@@ -165,7 +165,10 @@ impl Seen {
             RunKind::Backup => self.backups.push(proven(evidence, backup_table(evidence, plan))),
             RunKind::Recover | RunKind::Drill => {
                 let table = recovery_table(evidence, plan, system);
-                self.recoveries.push(proven(evidence, table));
+                // A drill of the verification recovers nothing.
+                if !table.components.is_empty() {
+                    self.recoveries.push(proven(evidence, table));
+                }
             }
             RunKind::Verify | RunKind::Custom => {}
         }

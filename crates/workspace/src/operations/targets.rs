@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rekindle_journal::RunFilter;
-use rekindle_model::problem::ProblemKind;
 use rekindle_report::targets::TargetRow;
 use rekindle_report::window::{self, JudgedRun};
 
 use crate::error::Error;
 use crate::open::ReadOnlyWorkspace;
 use crate::operations::status;
-use crate::run_spec::{self, LoadedSpec};
+use crate::read_run::ReadRun;
+use crate::run_spec;
 
 /// The targets, judged over a period.
 pub struct Judgement {
@@ -40,23 +40,8 @@ pub async fn over(workspace: &ReadOnlyWorkspace, window: Duration) -> Result<Jud
         if run.outcome.is_none() || run.updated.utc < from {
             continue;
         }
-        let evidence = match context.evidence(run.run).await {
-            Ok(evidence) => evidence,
-            // One damaged run must not hide what the others measured.
-            Err(error) if error.kind() == ProblemKind::DataLost => {
-                context
-                    .notices
-                    .warn(format!("run {} is left out: {error}", run.run));
-                continue;
-            }
-            Err(error) => return Err(error),
-        };
-        let read = LoadedSpec::read(&*context.journal, &evidence.state, &evidence.inputs).await;
-        match read.and_then(|pinned| pinned.plan()) {
-            Ok(plan) => runs.extend(JudgedRun::of(&evidence, &plan, &system)),
-            Err(error) => context
-                .notices
-                .warn(format!("run {} is left out: {error}", run.run)),
+        if let Some(read) = ReadRun::among(context, run.run).await? {
+            runs.extend(JudgedRun::of(&read.evidence, &read.plan, &system));
         }
     }
     let tiers = status::status(workspace).await?.tiers;

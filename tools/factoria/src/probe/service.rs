@@ -106,12 +106,24 @@ fn is_right(request: &Request, context: &Context, tokenizer: Tokenizer) -> bool 
 }
 
 /// The service, while it runs. It ends when its stdin is closed, also by the end of this process.
-struct Service {
+pub(crate) struct Service {
     child: Child,
     stdin: Option<ChildStdin>,
 }
 
 impl Service {
+    /// Starts it on a folder, by the running program, to only read there.
+    ///
+    /// # Errors
+    /// [`FactoriaError::NotServed`] if it does not say where it listens.
+    pub(crate) fn start_on(root: &Path) -> Result<(Self, SocketAddr), FactoriaError> {
+        let program = std::env::current_exe().map_err(FactoriaError::io("find the program of", root))?;
+        Self::start(root, &program).ok_or_else(|| FactoriaError::NotServed {
+            at: root.display().to_string(),
+            why: "it did not start".to_owned(),
+        })
+    }
+
     fn start(root: &Path, program: &Path) -> Option<(Self, SocketAddr)> {
         let mut child = Command::new(program)
             .args([

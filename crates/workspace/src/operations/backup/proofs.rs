@@ -9,10 +9,7 @@ use rekindle_report::backup::{ProofRow, backup_table};
 
 use crate::context::WorkspaceContext;
 use crate::error::Error;
-use crate::run_spec::LoadedSpec;
-
-/// How many backups are searched for one that sealed a set: each set keeps the newest proof of every component.
-const LOOKED_AT: usize = 200;
+use crate::read_run::{self, ReadRun};
 
 /// Returns the components of a backup whose proof is due.
 ///
@@ -55,17 +52,12 @@ pub(super) async fn due(
 /// Returns the newest proof of each component, as the newest sealed set keeps them.
 async fn newest_proofs(context: &WorkspaceContext) -> Result<BTreeMap<String, ProofRow>, Error> {
     let runs = context.journal.runs(&RunFilter::default()).await?;
-    let backups = runs.iter().filter(|run| run.kind == RunKind::Backup);
-    for run in backups.take(LOOKED_AT) {
+    for run in read_run::newest(&runs, &[RunKind::Backup]) {
         // A run that cannot be read proves nothing.
-        let Ok(evidence) = context.evidence(run.run).await else {
+        let Some(read) = ReadRun::read(context, run.run).await.ok() else {
             continue;
         };
-        let read = LoadedSpec::read(&*context.journal, &evidence.state, &evidence.inputs).await;
-        let Ok(plan) = read.and_then(|pinned| pinned.plan()) else {
-            continue;
-        };
-        let table = backup_table(&evidence, &plan);
+        let table = backup_table(&read.evidence, &read.plan);
         if table.set.is_some() {
             return Ok(table.proofs);
         }
