@@ -34,6 +34,8 @@ pub struct Printer {
     here: Option<&'static str>,
     /// Whether results are only part of what the command does: they go beside the one result, to stderr.
     beside: bool,
+    /// Whether the command has several results: for programs each is one line.
+    several: bool,
     /// What was told. It lives as long as the process, too.
     told: &'static Told,
 }
@@ -80,6 +82,7 @@ impl Printer {
             voice,
             here: here.map(|options| &*options.leak()),
             beside: false,
+            several: false,
             told: Box::leak(Box::default()),
         }
     }
@@ -88,6 +91,15 @@ impl Printer {
     #[must_use]
     pub fn beside(self) -> Self {
         Self { beside: true, ..self }
+    }
+
+    /// Returns a printer for a command with several results.
+    #[must_use]
+    pub fn several(self) -> Self {
+        Self {
+            several: true,
+            ..self
+        }
     }
 
     /// Returns whether programs read the output.
@@ -137,6 +149,7 @@ impl Printer {
                 self.say(text().trim_end());
                 Ok(())
             }
+            Voice::Json if self.several => self.out(&versioned(data)?.to_string()),
             Voice::Json => self.out(&format!("{:#}", versioned(data)?)),
             Voice::Text { .. } => {
                 let data = serde_json::to_value(data).map_err(unprintable)?;
@@ -378,6 +391,7 @@ mod tests {
             voice,
             here: None,
             beside: false,
+            several: false,
             told,
         };
         let notice = Notice::warning("it is behind").with_next(Action::Verify, "mends it");

@@ -41,6 +41,10 @@ pub struct Args {
 
 /// Rehearses disasters.
 pub(crate) async fn run(app: &App, args: &Args) -> Result<Exit, Error> {
+    let app = &App {
+        printer: app.printer.several(),
+        application: app.application.clone(),
+    };
     if args.clean {
         return clean(app).await;
     }
