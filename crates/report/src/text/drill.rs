@@ -15,7 +15,8 @@ pub fn drill(found: &DrillTable) -> String {
     let mut text = String::new();
     let verdict = match (found.success, found.total) {
         (_, None) => "not over",
-        (true, Some(_)) => "passed",
+        (true, Some(_)) if found.holds() => "passed",
+        (true, Some(_)) => "recovered, and an objective is MISSED",
         (false, Some(_)) => "FAILED",
     };
     let _ = writeln!(text, "drill of {}: {verdict}", found.scenario);
