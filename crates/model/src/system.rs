@@ -270,7 +270,7 @@ impl Component {
         let restore = program.and_then(|source| serde_json::to_value(source).ok());
         let restore = restore.filter(|source| !names_target(&source["restore"].to_string()));
         let steps = self.recovery.iter().enumerate();
-        // A request, a message and another workflow leave the sandbox, whatever they name. So does a file elsewhere.
+        // These steps reach outside of a sandbox even if they name the target, and so does a file that does not name it.
         let leaves = |step: &RecoveryStep| {
             let file = &step.with["output_file"];
             ["http", "notify", "workflow"].contains(&step.uses.as_str())

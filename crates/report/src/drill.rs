@@ -193,7 +193,7 @@ pub fn drill_table(
         .steps
         .iter()
         .filter(|step| [LOAD, INJECT_FAULTS, DETECT_DAMAGE].contains(&step.uses.as_str()));
-    // What the detection did not notice is told by component.
+    // If the detection has judged, `failures` already names each component that it missed.
     let others = others.filter(|step| step.uses != DETECT_DAMAGE || detection.is_empty());
     failures.extend(others.filter_map(|step| first_error(evidence, &step.id)));
     if let (Some(scenario), Some(_)) = (system.scenarios.get(&name), state.outcome) {

@@ -380,3 +380,14 @@ fn a_program_of_a_drill_cannot_touch_the_living_system_a_tier_or_a_socket() {
         assert_eq!(tree::differences(before, &after), [""; 0]);
     }
 }
+
+#[test]
+fn a_damage_that_finds_no_file_fails_the_drill() {
+    let sandbox = small();
+    fs::write(sandbox.path("data/index/list"), "").unwrap();
+    sandbox.ok(&["backup"]);
+    let (code, said) = sandbox.code(&["drill", "unseen"]);
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("index has no file to damage in this way"), "{said}");
+    assert!(!sandbox.path(".rekindle/staging").exists());
+}

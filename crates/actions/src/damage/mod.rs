@@ -37,7 +37,7 @@ const NAMED: usize = 20;
 pub(crate) struct CauseDamage(pub(crate) Arc<Site>);
 
 /// What an attempt has chosen before its first change. The next one keeps to it.
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 struct Chosen {
     /// The seed of the damages without one of their own.
     seed: u64,
@@ -89,26 +89,12 @@ impl Action for CauseDamage {
             return Err(no_sandbox());
         };
         let scenario = scenario(site)?;
-        let earlier = checkpoint.and_then(|value| Chosen::deserialize(value).ok());
-        let mut chosen = earlier.unwrap_or_else(|| Chosen {
-            seed: fresh_seed(cx),
-            files: BTreeMap::new(),
-        });
         let affected = site.system().affected_by(scenario);
-        for (component, spec) in affected.iter().filter_map(|name| site.component(name).ok()) {
-            for (at, damage) in site.system().damages(scenario, component) {
-                let key = format!("{at} {component}");
-                if let (Some(count), Some(how), false) =
-                    (damage.count, damage.how, chosen.files.contains_key(&key))
-                {
-                    let seed = damage.seed.unwrap_or(chosen.seed);
-                    let files = self.files(sandbox, component, spec, how).await?;
-                    chosen
-                        .files
-                        .insert(key, files::sample(files, sandbox, count, seed));
-                }
-            }
-        }
+        let earlier = checkpoint.and_then(|value| Chosen::deserialize(value).ok());
+        let chosen = match earlier {
+            Some(chosen) => chosen,
+            None => self.choose(cx, sandbox, scenario).await?,
+        };
         cx.checkpoint(json!(chosen)).await?;
         let mut done = Vec::new();
         for (component, spec) in affected.iter().filter_map(|name| site.component(name).ok()) {
@@ -139,11 +125,6 @@ impl Action for CauseDamage {
                     Some(files) => files.clone(),
                     None => self.files(sandbox, component, spec, how).await?,
                 };
-                if files.is_empty() && cx.attempt == 1 {
-                    let message = format!("{component} has no file to damage in this way");
-                    return Err(Failure::permanent("nothing_to_damage", message)
-                        .with_hint("choose another damage in the scenario, or other components"));
-                }
                 let below = sandbox.to_owned();
                 let harm = blocking(move || files::damage(&files, &below, how, seed)).await?;
                 done.push(Done {
@@ -171,6 +152,36 @@ impl Action for CauseDamage {
 }
 
 impl CauseDamage {
+    /// Chooses the files before the first change. Each damage must have one.
+    async fn choose(&self, cx: &StepContext, sandbox: &Path, scenario: &Scenario) -> Result<Chosen, Failure> {
+        let (site, system) = (&self.0, self.0.system());
+        let mut chosen = Chosen {
+            seed: fresh_seed(cx),
+            files: BTreeMap::new(),
+        };
+        for name in system.affected_by(scenario) {
+            let (component, spec) = site.component(name)?;
+            let damages = system.damages(scenario, component);
+            for (at, damage) in damages.filter(|_| !system.loses_all(scenario, component)) {
+                let Some(how) = damage.how.filter(|_| spec.source.is_some()) else {
+                    continue;
+                };
+                let files = self.files(sandbox, component, spec, how).await?;
+                if files.is_empty() {
+                    let message = format!("{component} has no file to damage in this way");
+                    return Err(Failure::permanent("nothing_to_damage", message)
+                        .with_hint("choose another damage in the scenario, or other components"));
+                }
+                if let Some(count) = damage.count {
+                    let seed = damage.seed.unwrap_or(chosen.seed);
+                    let files = files::sample(files, sandbox, count, seed);
+                    chosen.files.insert(format!("{at} {component}"), files);
+                }
+            }
+        }
+        Ok(chosen)
+    }
+
     /// Returns the files of a component in the sandbox that can be damaged in this way.
     async fn files(
         &self,

@@ -106,8 +106,7 @@ async fn clean(app: &App) -> Result<Exit, Error> {
                 return Ok(Exit::Interrupted);
             }
         }
-        // What no run knows of goes when the workspace closes.
-        match drill::left(&workspace.context) {
+        match drill::sweep(workspace).await {
             None => Ok(Exit::Done),
             Some(folder) => {
                 app.printer.warn(format!("{} is still there", folder.display()));

@@ -180,8 +180,14 @@ pub async fn interrupted(workspace: &ReadWriteWorkspace) -> Result<Vec<RunId>, E
     Ok(drills.map(|run| run.run).collect())
 }
 
-/// Returns a sandbox that is there although no drill is at work.
-pub fn left(context: &WorkspaceContext) -> Option<PathBuf> {
+/// Removes the sandboxes that no drill needs, and returns one that could not be removed. Another process that drives runs
+/// here removes its own.
+pub async fn sweep(workspace: &ReadWriteWorkspace) -> Option<PathBuf> {
+    if workspace.other_owner().is_some() {
+        return None;
+    }
+    let context = &workspace.context;
+    staging::sweep(&context.layout.state, &*context.journal).await;
     let found = std::fs::read_dir(context.layout.state.join("staging")).ok()?;
     let folders = found.flatten().map(|entry| entry.path());
     folders
